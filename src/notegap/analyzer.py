@@ -1,0 +1,77 @@
+"""The whole flow of one note, top to bottom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from notegap.assess import assess, codes_for
+from notegap.errors import UsageError
+from notegap.icd10cm import CodeSet, load, normalize
+from notegap.knowledge import load_knowledge
+from notegap.model import Knowledge, Mention, Note, Report
+
+if TYPE_CHECKING:
+    from notegap.extract import Extractor
+
+# A code as notes write it, with its dot: "M53.2X6", "S33.5XXA". Without one, "M54" could be anything.
+_WRITTEN = re.compile(r"(?<![A-Za-z0-9.])[A-TV-Z][0-9][0-9A-Z]\.[0-9A-Z]{1,4}(?![A-Za-z0-9])")
+
+
+class Analyzer:
+    """Reads notes and says what each still has to document before its codes are supported.
+
+    Build it once: the pipeline takes about a second. `knowledge` defaults to the patterns/ and models/ shipped with
+    notegap; `notegap.knowledge.load_knowledge([DIR])` adds a directory of one's own.
+    """
+
+    def __init__(self, knowledge: Knowledge | None = None) -> None:
+        self.knowledge = load_knowledge() if knowledge is None else knowledge
+        self.codes: CodeSet = load()
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        from notegap.extract import Extractor
+
+        return Extractor(self.knowledge)
+
+    def analyze(self, note: Note) -> Report:
+        """Say what `note` still has to document before each of its codes is supported.
+
+        Without codes asked for, those written in the note are checked, else those its facts point to.
+
+        Raises UsageError when a code is not shaped like one. A code that is well shaped and does not exist is no
+        error: its check says so.
+        """
+        asked = tuple(dict.fromkeys(normalize(code) for code in note.codes))
+        mentions = self.extract(note)
+        codes, chosen = self._choose(asked, note, mentions)
+        checks = tuple(assess(self.knowledge.checklist(code), code, mentions, note, self.codes) for code in codes)
+        return Report(note=note, code_set=self.codes.release, mentions=mentions, checks=checks, codes_from=chosen)
+
+    def extract(self, note: Note) -> tuple[Mention, ...]:
+        """Every fact `note` states, in text order, offsets into `note.text` as given."""
+        return self._extractor.mentions(note.text)
+
+    def _choose(self, asked: Sequence[str], note: Note, mentions: Sequence[Mention]) -> tuple[Sequence[str], str]:
+        if asked:
+            return asked, "asked"
+        written = self._written(note.text)
+        if written:
+            return written, "note"
+        pointed = codes_for(mentions, self.knowledge, self.codes)
+        return pointed, "facts" if pointed else "none"
+
+    def _written(self, text: str) -> tuple[str, ...]:
+        """The codes written in the note that a checklist covers, or that the code set knows."""
+        found: dict[str, None] = {}
+        for match in _WRITTEN.finditer(text):
+            try:
+                code = normalize(match.group())
+            except UsageError:
+                continue
+            if self.knowledge.checklist(code) is not None or self.codes.get(code) is not None:
+                found[code] = None
+        return tuple(found)

@@ -1,0 +1,91 @@
+"""What an item of a checklist is decided from: one note's mentions seen from one code and its checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from notegap.icd10cm import CodeSet
+from notegap.model import Assertion, Checklist, Mention, Note, Setting, Status
+
+AFFIRMED = frozenset({Assertion.AFFIRMED})
+"""The assertions an expression accepts unless an item says otherwise."""
+
+Decided = Mapping[str, tuple[Status, tuple[Mention, ...]]]
+"""The items decided so far: status and the mentions that decided it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Everything an expression or a named check may look at.
+
+    `condition` are the checklist's condition mentions in any assertion; `condition_regions` the regions they are
+    tied to; `code_regions` those of the code being checked (several regions may share a code: M99.23 is lumbar
+    and lumbosacral), empty when the code has none. `claim` is None when no claim was given.
+    """
+
+    checklist: Checklist
+    code: str
+    mentions: tuple[Mention, ...]
+    codes: CodeSet
+    claim: tuple[str, ...] | None
+    condition: tuple[Mention, ...] = ()
+    condition_regions: frozenset[str] = frozenset()
+    code_regions: frozenset[str] = frozenset()
+    decided: Decided
+
+    @property
+    def on_claim(self) -> tuple[str, ...]:
+        """The claim's codes, none when no claim was given."""
+        return self.claim or ()
+
+
+FINAL = frozenset({"assessment", "assessment_plan", "impression", "postop_diagnosis"})
+"""The sections in which a provider concludes; a preoperative or differential diagnosis is no conclusion."""
+
+
+def established(mentions: Sequence[Mention], setting: Setting) -> tuple[Mention, ...]:
+    """`mentions` as they count: an inpatient's final diagnosis counts although it is hedged (Guidelines II.H).
+
+    A hedge in the course, the films or the examination is no final diagnosis and stays one; in a note without
+    headings nothing tells them apart, and it counts.
+    """
+    if setting is Setting.OUTPATIENT:
+        return tuple(mentions)
+    return tuple(
+        replace(mention, assertion=Assertion.AFFIRMED)
+        if mention.assertion is Assertion.UNCERTAIN and (mention.section in FINAL or not mention.section)
+        else mention
+        for mention in mentions
+    )
+
+
+def regions_of(mention: Mention) -> frozenset[str]:
+    """The regions `mention` is tied to; a region mention is tied to the region it names."""
+    if mention.concept == "region":
+        return frozenset((*mention.at, mention.value))
+    return frozenset(mention.at)
+
+
+def regions_of_condition(condition: Sequence[Mention]) -> frozenset[str]:
+    """Where the condition is: where it is affirmed or suspected, else the area that was assessed for it.
+
+    A denial counts only when nothing better is there: "lumbar instability, the neck is stable" is about the
+    lumbar spine. What is only planned, or a relative's, is nowhere in this patient.
+    """
+    for assertions in ((Assertion.AFFIRMED, Assertion.UNCERTAIN), (Assertion.NEGATED, Assertion.HISTORICAL)):
+        regions = frozenset(r for m in condition if m.assertion in assertions for r in regions_of(m))
+        if regions:
+            return regions
+    return frozenset()
+
+
+def dotted(code: str) -> str:
+    """`code` as the tabular writes it: upper-case, a dot after the third character."""
+    plain = code.strip().upper().replace(".", "")
+    return plain if len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
+
+
+def claim_of(note: Note) -> tuple[str, ...] | None:
+    """The claim's codes as the tabular writes them, None when no claim was given."""
+    return None if note.claim_codes is None else tuple(dotted(code) for code in note.claim_codes if code.strip())

@@ -1,0 +1,501 @@
+"""The command line: parse, one call, print, exit. What takes long to import is imported by the command that uses it."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from notegap.errors import EmptyNoteError, NoteError, NotegapError, UsageError, crash_site
+from notegap.model import Alert, Checklist, Note, Requirement, Setting
+from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable, read_note
+from notegap.report.sink import Pieces, abandon_stdout, output, print_out
+
+if TYPE_CHECKING:
+    from notegap.analyzer import Analyzer
+    from notegap.notes.table import RowError
+    from notegap.report import Page
+
+COMPLETE, GAPS, BROKEN, NOTHING_READ, INTERRUPTED = 0, 1, 2, 3, 130
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  no gaps
+  1  gaps, or alerts
+  2  something broke: an option, a note, a knowledge file, the output, notegap itself
+  3  nothing was read: no note, an empty one, or (check) no code to check it against
+"""
+_WIDEST = 120
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run notegap and give the exit code. Whatever goes wrong, no word of a note reaches standard error."""
+    # A library's warning or log line may quote what it was given.
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        code = commands.main(None if argv is None else list(argv), prog_name="notegap", standalone_mode=False)
+        return code if isinstance(code, int) else COMPLETE
+    except click.ClickException as error:
+        error.show()
+        return BROKEN
+    except (click.Abort, KeyboardInterrupt):
+        _complain("stopped")
+        return INTERRUPTED
+    except SystemExit:
+        # So click leaves, with 1, when whoever read the output has left (`head`). No message; but it is not whole.
+        abandon_stdout()
+        return BROKEN
+    except EmptyNoteError as error:
+        _complain(str(error))
+        return NOTHING_READ
+    except NotegapError as error:
+        _complain(str(error))
+        return BROKEN
+    except OSError as error:
+        _complain(f"the system refused something: {(error.strerror or type(error).__name__).lower()}")
+        return BROKEN
+    except Exception as error:  # noqa: BLE001 - Python's own exit code for a crash is 1, which means gaps
+        _complain(f"notegap broke: {crash_site(error)}; please report this line, it holds no word of the note")
+        return BROKEN
+
+
+def _print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from notegap import __version__
+
+        print_out(f"notegap {__version__}\n")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def commands() -> None:
+    """What a clinical note still has to document before an ICD-10-CM spine code is supported."""
+
+
+# ── options that several commands take ──────────────────────────────────────────────────────────
+
+
+def _codes_option(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from notegap.icd10cm import normalize
+
+    given = [part for value in values for part in value.replace(";", ",").split(",") if part.strip()]
+    if values and not given:
+        raise click.BadParameter("no code is given", param=option)
+    try:
+        return tuple(dict.fromkeys(normalize(code) for code in given))
+    except UsageError as error:
+        raise click.BadParameter(str(error), param=option) from None
+
+
+def _date_option(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise click.BadParameter("write the date as 2026-04-30", param=option) from None
+
+
+_Command = Callable[..., Any]
+
+
+def _note_options(command: _Command) -> _Command:
+    for option in (
+        click.option(
+            "--max-bytes",
+            type=click.IntRange(min=1),
+            default=MAX_BYTES,
+            show_default=True,
+            help="The longest note that is read.",
+        ),
+        _patterns_option,
+        click.option("--date", "date_of_service", metavar="YYYY-MM-DD", callback=_date_option, help="Date of service."),
+        click.option(
+            "--setting",
+            type=click.Choice([setting.value for setting in Setting]),
+            default=Setting.OUTPATIENT.value,
+            show_default=True,
+            help="Where the note was written.",
+        ),
+        click.option(
+            "--code",
+            "codes",
+            multiple=True,
+            callback=_codes_option,
+            help="A code to check, dotted or not; may be given again. None: the codes written in the note, "
+            "else those its facts point to.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_patterns_option = click.option(
+    "--patterns",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="A folder of your own concepts and checklists to add; may be given again.",
+)
+_out_option = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write here, not to standard output."
+)
+
+
+def _format_option(*names: str) -> Callable[[_Command], _Command]:
+    return click.option("--format", "format_", type=click.Choice(names), default=names[0], show_default=True)
+
+
+# ── check and extract ───────────────────────────────────────────────────────────────────────────
+
+
+@commands.command(epilog=_EXIT_CODES)
+@click.argument("files", nargs=-1, metavar="[FILE|-]...")
+@click.option(
+    "--claim",
+    multiple=True,
+    callback=_codes_option,
+    help="The codes on the claim in their order, separated by commas; sequencing is checked against them.",
+)
+@_note_options
+@_format_option("text", "json", "jsonl")
+@_out_option
+def check(
+    files: tuple[str, ...],
+    codes: tuple[str, ...],
+    claim: tuple[str, ...],
+    setting: str,
+    date_of_service: str | None,
+    patterns: tuple[Path, ...],
+    max_bytes: int,
+    format_: str,
+    out: Path | None,
+) -> int:
+    """Check notes: what each still has to document, the quotes that show what it does, and better-fitting codes.
+
+    "-" reads one note from standard input.
+    """
+    options = NoteOptions(
+        codes=codes,
+        claim_codes=claim or None,
+        setting=Setting(setting),
+        date_of_service=date_of_service,
+        max_bytes=max_bytes,
+    )
+    sources = _sources(files, out)
+    notes = [_read(source, options) for source in sources]
+    read = [note for note in notes if isinstance(note, Note)]
+    if not read:
+        return _refuse_all(sources, notes)
+
+    from notegap.audit import Tally, audit
+    from notegap.notes.table import RowError
+    from notegap.report import FORMATS
+
+    analyzer = _analyzer(patterns)
+    rows = [
+        note if isinstance(note, Note) else _row_error(source, note)
+        for source, note in zip(sources, notes, strict=True)
+    ]
+    tally = Tally()
+    with output(out) as write:
+        pieces = Pieces(write, format_, many=len(sources) > 1)
+        for source, outcome in zip(sources, audit(rows, analyzer.analyze), strict=True):
+            tally.add(outcome)
+            if isinstance(outcome, RowError):
+                _complain(f"{_where(source)}: {outcome.message}")
+                _add_error(pieces, outcome, format_)
+            else:
+                pieces.add(FORMATS[format_](outcome, _page(out, _where(source))))
+        pieces.end()
+    if tally.failed:
+        return BROKEN
+    if tally.gaps:
+        return GAPS
+    return COMPLETE if tally.complete else NOTHING_READ
+
+
+@commands.command(epilog=_EXIT_CODES)
+@click.argument("files", nargs=-1, metavar="[FILE|-]...")
+@_patterns_option
+@click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
+@_format_option("text", "json", "jsonl")
+@_out_option
+def extract(files: tuple[str, ...], patterns: tuple[Path, ...], max_bytes: int, format_: str, out: Path | None) -> int:
+    """Show every fact that was read in notes: what, how it stands, what it is tied to, its quote."""
+    sources = _sources(files, out)
+    notes = [_read(source, NoteOptions(max_bytes=max_bytes)) for source in sources]
+    if not any(isinstance(note, Note) for note in notes):
+        return _refuse_all(sources, notes)
+
+    from notegap.report.json import json_mentions, jsonl_mentions
+    from notegap.report.text import text_mentions
+
+    formats = {"text": text_mentions, "json": json_mentions, "jsonl": jsonl_mentions}
+    analyzer = _analyzer(patterns)
+    code = COMPLETE
+    with output(out) as write:
+        pieces = Pieces(write, format_, many=len(sources) > 1)
+        for source, note in zip(sources, notes, strict=True):
+            if isinstance(note, NoteError):
+                code = BROKEN
+                _complain(str(note))
+                _add_error(pieces, _row_error(source, note), format_)
+            else:
+                pieces.add(formats[format_](note, analyzer.extract(note), _page(out, _where(source))))
+        pieces.end()
+    return code
+
+
+def _sources(files: tuple[str, ...], out: Path | None) -> tuple[str, ...]:
+    """The files to read; standard input when none is given and something is piped into it."""
+    if not files:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("No note is given: name a file, or pipe one in with `-`.")
+        return (STDIN,)
+    if files.count(STDIN) > 1:
+        raise UsageError("Standard input (-) is given twice; it can be read once.")
+    for file in files:
+        _refuse_overwriting(file, out)
+    return files
+
+
+def _refuse_overwriting(source: str, out: Path | None) -> None:
+    with suppress(OSError, ValueError):
+        if out is not None and source != STDIN and out.exists() and out.samefile(source):
+            raise UsageError(f"--out {printable(str(out))}: is the file that is read; it would be lost.")
+
+
+def _read(source: str, options: NoteOptions) -> Note | NoteError:
+    try:
+        return read_note(source, options)
+    except NoteError as error:
+        return error
+
+
+def _refuse_all(sources: tuple[str, ...], errors: Sequence[object]) -> int:
+    for error in errors:
+        _complain(str(error))
+    return NOTHING_READ if all(isinstance(error, EmptyNoteError) for error in errors) else BROKEN
+
+
+def _row_error(source: str, error: NoteError) -> RowError:
+    from notegap.notes.table import RowError
+
+    name = "stdin" if source == STDIN else printable(Path(source).name)
+    message = str(error).removeprefix(f"{_where(source)}: ").removeprefix("standard input: ")
+    return RowError(name, _where(source), message)
+
+
+def _add_error(pieces: Pieces, error: RowError, format_: str) -> None:
+    """Write what stands in the place of a report; in text, standard error has told it already."""
+    from notegap.report.json import json_error, jsonl_error
+
+    if format_ != "text":
+        printer = json_error if format_ == "json" else jsonl_error
+        pieces.add(printer(error.id, error.message, error.where))
+
+
+def _where(source: str) -> str:
+    return "stdin" if source == STDIN else printable(source)
+
+
+# ── explain and codes ───────────────────────────────────────────────────────────────────────────
+
+
+@commands.command()
+@click.argument("code", metavar="CODE[/item]")
+@_patterns_option
+def explain(code: str, patterns: tuple[Path, ...]) -> int:
+    """Explain a code: its checklist and what the tabular says; with /item, one item of the checklist."""
+    from notegap.icd10cm import load, normalize
+    from notegap.knowledge import load_checklists
+    from notegap.report.explain import explain_code, explain_item
+
+    name, _, item_id = code.partition("/")
+    wanted = normalize(name)
+    checklist = _checklist_of(wanted, load_checklists(patterns))
+    if not item_id:
+        print_out(explain_code(wanted, checklist, load(), _page()))
+        return COMPLETE
+    if checklist is None:
+        raise UsageError(f"{wanted}: no checklist covers this code, so it has no items.")
+    every: list[Requirement | Alert] = [*checklist.requires, *checklist.alerts]
+    items = {item.id: item for item in every}
+    if item_id not in items:
+        raise UsageError(f"{wanted}: has no item {item_id!r}; {_nearest(item_id, items)}")
+    print_out(explain_item(wanted, items[item_id], checklist, _page()))
+    return COMPLETE
+
+
+@commands.command()
+@click.argument("text", nargs=-1, metavar="[TEXT]")
+@_patterns_option
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Codes shown at most.")
+def codes(text: tuple[str, ...], patterns: tuple[Path, ...], limit: int) -> int:
+    """List the codes that have a checklist; with TEXT, search the code set by code or by words of the title."""
+    from notegap.icd10cm import load
+    from notegap.report.explain import list_checklists, list_codes
+
+    if not text:
+        from notegap.knowledge import load_checklists
+
+        print_out(list_checklists(load_checklists(patterns), load(), _page()))
+        return COMPLETE
+    found = load().search(" ".join(text), limit=limit + 1)
+    if not found:
+        _complain(f"no code of {load().release} starts with this text or has these words in its title")
+        return NOTHING_READ
+    print_out(list_codes(found[:limit], _page()))
+    if len(found) > limit:
+        _complain(f"there are more than {limit}; --limit shows more")
+    return COMPLETE
+
+
+def _checklist_of(code: str, checklists: Iterable[Checklist]) -> Checklist | None:
+    # As Knowledge.checklist does; building Knowledge would read every concept.
+    known = tuple(checklists)
+    exact = next((checklist for checklist in known if code in checklist.codes), None)
+    return exact or next((checklist for checklist in known if code.startswith(checklist.id)), None)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+
+
+# ── audit and selftest ──────────────────────────────────────────────────────────────────────────
+
+
+@commands.command(name="audit", epilog=_EXIT_CODES)
+@click.argument("source", metavar="IN")
+@_note_options
+@_format_option("jsonl", "json")
+@_out_option
+@click.option("--limit", type=click.IntRange(min=1), help="Read this many notes at most.")
+def audit_command(
+    source: str,
+    codes: tuple[str, ...],
+    setting: str,
+    date_of_service: str | None,
+    patterns: tuple[Path, ...],
+    max_bytes: int,
+    format_: str,
+    out: Path | None,
+    limit: int | None,
+) -> int:
+    """Check many notes and write one report for each, in order.
+
+    IN is a folder of .txt files, a .jsonl or .csv file, or "-" for JSON Lines on standard input. Fields and columns:
+    id, text, codes (or code), claim_codes, setting, date_of_service; --code, --setting and --date stand in where a
+    note has none. A note that cannot be read or analyzed gives {"id", "error"} in its place.
+    """
+    from notegap.audit import Tally, audit
+    from notegap.notes.table import RowError, read_notes
+    from notegap.report import FORMATS
+
+    _refuse_overwriting(source, out)
+    options = NoteOptions(codes=codes, setting=Setting(setting), date_of_service=date_of_service, max_bytes=max_bytes)
+    rows = _primed(itertools.islice(read_notes(source, options), limit))
+    if rows is None:
+        _complain(f"{_where(source)}: nothing was read, there is no note in it")
+        return NOTHING_READ
+    analyzer = _analyzer(patterns)
+    tally = Tally()
+    with output(out, left_over=_complain) as write, _progress() as show:
+        pieces = Pieces(write, format_, many=True)
+        for outcome in audit(rows, analyzer.analyze):
+            tally.add(outcome)
+            if isinstance(outcome, RowError):
+                _add_error(pieces, outcome, format_)
+            else:
+                pieces.add(FORMATS[format_](outcome, _page(out)))
+            show(tally.read)
+        pieces.end()
+    _complain(str(tally))
+    if tally.failed:
+        return BROKEN
+    return GAPS if tally.gaps else COMPLETE
+
+
+@commands.command()
+@click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def selftest(directory: Path | None) -> int:
+    """Run the examples of what notegap knows, or of a folder of your own concepts and checklists."""
+    from notegap.analyzer import Analyzer
+    from notegap.knowledge import load_knowledge, read_directory
+    from notegap.testing import run_examples
+
+    knowledge = load_knowledge([directory] if directory else [])
+    results = run_examples(Analyzer(knowledge), read_directory(directory) if directory else knowledge)
+    failed = [result for result in results if not result.ok]
+    print_out(
+        "".join(f"{result}\n" for result in failed) + f"{len(results) - len(failed)} of {len(results)} examples pass\n"
+    )
+    if not results:
+        return NOTHING_READ
+    return BROKEN if failed else COMPLETE
+
+
+def _analyzer(patterns: tuple[Path, ...]) -> Analyzer:
+    from notegap.analyzer import Analyzer
+    from notegap.knowledge import load_knowledge
+
+    return Analyzer(load_knowledge(patterns))
+
+
+def _primed(rows: Iterator[Note | RowError]) -> Iterator[Note | RowError] | None:
+    """The rows, the first of them read already; None when there is none."""
+    first = next(rows, None)
+    return None if first is None else itertools.chain((first,), rows)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Count the notes on the terminal's last line; silent when standard error is not a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _number: None
+        return
+    try:
+        yield lambda number: click.echo(f"\r{number} notes", nl=False, err=True)
+    finally:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+# ── what is printed, and where ──────────────────────────────────────────────────────────────────
+
+
+def _page(out: Path | None = None, source: str = "") -> Page:
+    from notegap.report import Page
+
+    color = bool(os.environ.get("FORCE_COLOR")) or (
+        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    )
+    width = min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
+    return Page(width=width, color=color and out is None and not os.environ.get("NO_COLOR"), source=source)
+
+
+def _complain(message: str) -> None:
+    with suppress(OSError):
+        click.echo(f"notegap: {message}", err=True)

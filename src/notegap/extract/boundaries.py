@@ -1,0 +1,242 @@
+"""Boundaries: where lines, headings and sentences of a note begin and end, in characters.
+
+Real notes are laid out in every way: headings with and without colon, alone or inline, "HEADING:,  text,1.  item"
+(transcripts that lost their newlines to commas), bullets, numbered items, hard-wrapped paragraphs, double spaces for
+full stops. Sentences here are what a negation may not leave: a line that ends, an item, a heading, a full stop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+# A full stop after one of these ends no sentence.
+_SHORT = frozenset(
+    "dr mr mrs ms st vs lig ligs approx no nos fig figs ant post e.g i.e eg ie wt ht pt pts q s.p s jr sr inc dept est "
+    "resp exam max min bilat lat med sup inf hosp tab tabs cap caps mg ml cm mm hx dx tx rx fx sx yr yrs mo mos wk wks".split()
+) - {"s", "pt", "mg", "ml", "cm", "mm", "exam", "hosp", "fx", "sx", "hx", "dx", "tx", "rx", "yrs", "wks", "mos", "yr", "mo", "wk"}
+
+# A comma that stood for a line end: right after a full stop, colon or question mark, or before a numbered item or a heading.
+_LOST_NEWLINE = re.compile(
+    r"(?<=[.:;?!)]),(?=\s*(?:[A-Z0-9(\"*-]|$))"
+    r"|,(?=\s{0,3}\d{1,2}[.)]\s{1,3}[A-Z])"
+    r"|,(?=\s?[A-Z][A-Z][A-Z /&,'()-]{1,50}:)"
+)
+_ITEM = re.compile(r"^\s*(?:[-*+>#]|\(?\d{1,2}[.)](?!\d)|[a-z][.)]\s|\[[ xX]?\])\s*")
+_STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})")
+_WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
+_TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
+_LINE_TITLE = re.compile(rf"^\s*(?:[-*#>]+\s*|\(?\d{{1,2}}[.)]\s*)?(?P<title>{_TITLE_CHARS})\s*:(?!\d)")
+_CAPS_LINE = re.compile(r"^\s*(?P<title>[A-Z][A-Z0-9 /&()\-',.]{2,70}?)\s*:?\s*$")
+_INLINE_TITLE = re.compile(r"(?<=[.,;!?)\s])\s*(?P<title>[A-Z][A-Z]+(?:[ /&-]+[A-Z]+){0,5})\s*:(?!\d)")
+_DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading: its title's offsets, where its body starts, the section it opens ("" when unknown)."""
+
+    start: int
+    end: int
+    body: int
+    title: str
+    section: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence's offsets, its section, its heading's index (-1: none) and the line item it starts, if any."""
+
+    start: int
+    end: int
+    section: str
+    heading: int
+    item: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The note's skeleton: headings and sentences in text order."""
+
+    headings: tuple[Heading, ...]
+    sentences: tuple[Sentence, ...]
+
+    def sentence_at(self, offset: int) -> int:
+        """The index of the sentence that holds `offset` (the nearest before it)."""
+        low, high = 0, len(self.sentences) - 1
+        while low < high:
+            mid = (low + high + 1) // 2
+            if self.sentences[mid].start <= offset:
+                low = mid
+            else:
+                high = mid - 1
+        return low
+
+
+def _lines(text: str) -> list[tuple[int, int]]:
+    """Offsets of the lines, the newlines that a transcript lost to commas included."""
+    cuts = {0, len(text)}
+    for match in re.finditer(r"\n", text):
+        cuts.add(match.end())
+    for match in _LOST_NEWLINE.finditer(text):
+        cuts.add(match.end())
+    ordered = sorted(cuts)
+    return [(a, b) for a, b in zip(ordered, ordered[1:], strict=False) if text[a:b].strip(" \n,")]
+
+
+def _continues(text: str, before: tuple[int, int], line: tuple[int, int], width: int) -> bool:
+    """Whether `line` goes on with the sentence of the line before: a wrapped paragraph, not a new entry."""
+    if before[1] != line[0] or text[before[1] - 1] != "\n":
+        return False
+    last = text[before[0] : before[1]].rstrip()
+    first = text[line[0] : line[1]].lstrip(" ")
+    if not last or not first or _ITEM.match(first) or first[0] == "\n":
+        return False
+    if last.endswith((":", ";")) or _LINE_TITLE.match(first):
+        return False
+    if last.endswith((",", "-")) or re.search(r"\b(?:of|the|and|or|with|no|at|to|in|for|a|an|by|from)$", last):
+        return len(last) > 0.5 * width
+    wrapped = len(last) >= max(45, 0.72 * width)
+    return wrapped and (first[0].islower() or (first[0].isdigit() and not last.endswith((".", "?", "!"))) or first[0] in "(")
+
+
+def _headings_of_line(
+    text: str, start: int, end: int, section_of: Callable[[str], str | None]
+) -> list[tuple[int, int, int, str | None]]:
+    """(title start, title end, body start, section or None) of every heading of one line."""
+    line = text[start:end]
+    found: list[tuple[int, int, int, str | None]] = []
+    match = _LINE_TITLE.match(line)
+    if match and len(match["title"].split()) <= 9:
+        title = match["title"]
+        section = section_of(title)
+        looks = title.isupper() or section is not None or (len(title.split()) <= 5 and title[:1].isupper())
+        if looks and not re.search(r"\b(?:is|are|was|were|shows?|showed|has|had|noted|with|denies)\b", title.lower()):
+            found.append((start + match.start("title"), start + match.end("title"), start + match.end(), section))
+    if not found:
+        whole = _CAPS_LINE.match(line)
+        stripped = line.strip().rstrip(":")
+        section = section_of(stripped) if len(stripped) <= 60 else None
+        if section is not None and stripped:
+            at = start + line.index(stripped)
+            found.append((at, at + len(stripped), end, section))
+        elif whole and len(whole["title"].split()) <= 7 and not re.search(r"\d\.\d|\.$", whole["title"]):
+            # A note in capitals throughout: only titles we know are headings there (decided by the caller).
+            found.append((start + whole.start("title"), start + whole.end("title"), end, None))
+    if not found:
+        dash = _DASH_TITLE.match(line)
+        if dash and (section := section_of(dash["title"])) is not None:
+            found.append((start + dash.start("title"), start + dash.end("title"), start + dash.end(), section))
+    for match in _INLINE_TITLE.finditer(line):
+        at = start + match.start("title")
+        if any(at < body and at >= begin for begin, _, body, _ in found):
+            continue
+        title = match["title"]
+        section = section_of(title)
+        if section is not None or len(title) >= 5:
+            found.append((at, start + match.end("title"), start + match.end(), section))
+    return sorted(found)
+
+
+def _stops(text: str, start: int, end: int) -> list[int]:
+    """Where sentences of `text[start:end]` end."""
+    out = []
+    for match in _STOP.finditer(text, start, end):
+        at = match.start()
+        if text[at] == ".":
+            word = re.search(r"([A-Za-z.]+)$", text[max(start, at - 12) : at])
+            before = word.group(1).lower() if word else ""
+            if before in _SHORT or (len(before) == 1 and before not in "lsc" and text[at - 1].isupper()):
+                continue
+            if re.match(r"\s*\(?\d{1,2}$", text[start:at]):  # "1." opens an item
+                continue
+        out.append(match.end())
+    out.extend(match.end() for match in _WIDE_GAP.finditer(text, start, end))
+    return sorted(set(out))
+
+
+def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
+    """Split plain `text` (see words.plain) into headings and sentences.
+
+    `section_of` gives the section a title opens, "" for a known heading that opens none of interest, None for a
+    title it does not know. An unknown heading ends the section before it.
+    """
+    lines = _lines(text)
+    widths = sorted((b - a for a, b in lines), reverse=True)
+    width = widths[len(widths) // 10] if widths else 0
+    capitals = sum(c.isupper() for c in text) > 0.7 * max(1, sum(c.isalpha() for c in text))
+    headings: list[Heading] = []
+    sentences: list[Sentence] = []
+    section, heading = "", -1
+    pending: tuple[int, int, bool, int] | None = None  # a wrapped sentence: start, end, item, line
+
+    def close() -> None:
+        nonlocal pending
+        if pending is not None:
+            sentences.append(Sentence(pending[0], pending[1], section, heading, pending[2], pending[3]))
+            pending = None
+
+    before: tuple[int, int] | None = None
+    for number, (start, end) in enumerate(lines):
+        titles = _headings_of_line(text, start, end, section_of)
+        if capitals:
+            titles = [t for t in titles if t[3] is not None or text[t[1] : t[2]].strip().startswith(":")]
+        if pending is not None and (titles or before is None or not _continues(text, before, (start, end), width)):
+            close()
+        before = (start, end)
+        item = bool(_ITEM.match(text[start:end]))
+        at = start
+        for begin, stop, body, name in [*titles, (end, end, end, "")]:
+            if begin > at:
+                for cut in [*_stops(text, at, begin), begin]:
+                    if text[at:cut].strip(" \n,"):
+                        if pending is not None:
+                            at, item, line = pending[0], pending[2], pending[3]
+                        else:
+                            line = number
+                        pending = (at, cut, item, line)
+                        if cut != end:
+                            close()
+                            item = False
+                    at = max(at, cut)
+            if begin < end:
+                close()
+                known = name is not None
+                if known and name == "":
+                    pass  # a label inside the section ("C4-5:"), not a section of its own
+                else:
+                    section = name if name is not None else ("" if _opens(text[begin:stop]) else section)
+                headings.append(Heading(begin, stop, body, text[begin:stop], section, known))
+                heading = len(headings) - 1
+                sentences.append(Sentence(begin, body, section, heading, item=False, line=number))
+                at = body
+        if pending is not None and text[pending[0] : pending[1]].rstrip(" \n,").endswith((".", "?", "!", ":")):
+            close()
+    close()
+    sentences.sort(key=lambda s: s.start)
+    return Layout(tuple(headings), tuple(sentences))
+
+
+def _opens(title: str) -> bool:
+    """Whether an unknown title opens a section of its own: in capitals, or more than a word and no level."""
+    return title.isupper() and len(title) > 3 and not re.search(r"\d", title)
+
+
+def blocks(sentences: Sequence[Sentence], size: int = 1200) -> list[tuple[int, int]]:
+    """Index ranges of whole sentences, about `size` characters each.
+
+    medspaCy's ConText compares every cue with every target of its document, so a long note in one piece costs the
+    square of its length; no cue reaches past its sentence, so in blocks it reads the same.
+    """
+    out: list[tuple[int, int]] = []
+    first = 0
+    for i, sentence in enumerate(sentences):
+        if sentence.end - sentences[first].start >= size:
+            out.append((first, i + 1))
+            first = i + 1
+    if first < len(sentences):
+        out.append((first, len(sentences)))
+    return out

@@ -1,0 +1,117 @@
+"""From spans to Mentions: pairs, assertion, ties, and one record for each thing the note says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from notegap.extract.assertion import reaching, stand
+from notegap.extract.kind import Kind, kind_of
+from notegap.extract.pairs import PairRules
+from notegap.extract.pipeline import Pipeline, Raw, Reading
+from notegap.extract.refine.level import region_of
+from notegap.extract.ties import Fact, places, tie_causes, tie_places, tie_qualities, tie_sources
+from notegap.model import Assertion, Knowledge, Mention
+
+
+class Extractor:
+    """Reads notes: built once from `knowledge`, then `mentions(text)` for each note."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._pipeline = Pipeline(knowledge)
+        self._pairs = PairRules(knowledge)
+        self._reported = frozenset(c.name for c in knowledge.concepts.values() if c.reported)
+        self._defaults: Mapping[str, Mapping[str, Assertion]] = {s.name: s.assertions for s in knowledge.sections}
+
+    def mentions(self, text: str) -> tuple[Mention, ...]:
+        """Every fact of the note, in text order. Offsets are into `text` as given."""
+        reading = self._pipeline.read(text)
+        kind = kind_of(reading.text, reading.layout)
+        facts = [*self._stated(reading, kind), *self._paired(reading, kind)]
+        facts = _distinct(facts)
+        found = places(reading.spans)
+        facts += _located(found)
+        tie_places(reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind)
+        tie_sources(reading.text, facts, reading.layout, kind)
+        tie_causes(reading.text, facts)
+        tie_qualities(reading.text, facts, reading.spans)
+        facts.sort(key=lambda f: (f.start, f.end, f.concept, f.value))
+        return tuple(self._mention(text, reading, fact) for fact in facts)
+
+    def _stated(self, reading: Reading, kind: Kind) -> list[Fact]:
+        """The facts whose words name them."""
+        out = []
+        for raw in reading.spans:
+            if raw.concept not in self._reported or raw.concept == "level":
+                continue
+            assertion = self._stand(reading, kind, raw, raw, base=None)
+            if assertion is not None:
+                out.append(Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading))
+        return out
+
+    def _paired(self, reading: Reading, kind: Kind) -> list[Fact]:
+        """The facts made of a part and what is said of it."""
+        by_sentence: dict[int, list[Raw]] = {}
+        for raw in reading.spans:
+            by_sentence.setdefault(raw.sentence, []).append(raw)
+        out = []
+        for number, spans in by_sentence.items():
+            for said in self._pairs.find(reading.text, spans):
+                target = Raw(said.concept, said.value, said.start, said.end, number, said.change.reaches)
+                assertion = self._stand(reading, kind, target, said.change, base=said.assertion)
+                if assertion is not None:
+                    out.append(
+                        Fact(
+                            said.concept, said.value, said.start, said.end, assertion, number,
+                            components=(said.part, said.change),
+                        )
+                    )  # fmt: skip
+        return out
+
+    def _stand(self, reading: Reading, kind: Kind, raw: Raw, anchor: Raw, *, base: Assertion | None) -> Assertion | None:
+        probe = Raw(raw.concept, raw.value, anchor.start, anchor.end, raw.sentence, anchor.reaches)
+        cues = [c for c in reaching(reading.text, probe) if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor]
+        sentence = reading.layout.sentences[raw.sentence]
+        return stand(reading.text, probe, cues, sentence, self._defaults, operative=kind.operative, base=base)
+
+    def _mention(self, text: str, reading: Reading, fact: Fact) -> Mention:
+        return Mention(
+            concept=fact.concept,
+            value=fact.value,
+            assertion=fact.assertion,
+            start=fact.start,
+            end=fact.end,
+            text=text[fact.start : fact.end],
+            section=reading.layout.sentences[fact.sentence].section if reading.layout.sentences else "",
+            at=fact.at,
+            levels=fact.levels,
+            seen_on=fact.seen_on,
+            due_to=fact.due_to,
+            beside=fact.beside,
+            qualities=fact.qualities,
+            sentence=fact.sentence,
+        )
+
+
+def _distinct(facts: Sequence[Fact]) -> list[Fact]:
+    """One fact where a phrase and a pair say the same of the same words: the one stated in one phrase."""
+    kept: list[Fact] = []
+    for fact in sorted(facts, key=lambda f: (f.key, len(f.components), f.start - f.end)):
+        same = (k for k in reversed(kept) if k.key == fact.key)
+        if any(k.start < fact.end and fact.start < k.end for k in same):
+            continue
+        kept.append(fact)
+    return kept
+
+
+def _located(found: Sequence[object]) -> list[Fact]:
+    """A fact for each level and each region a level gives."""
+    out = []
+    for place in found:
+        levels, start, end, sentence = place.levels, place.start, place.end, place.sentence  # type: ignore[attr-defined]
+        for level in levels:
+            region = region_of(level)
+            out.append(Fact("level", level, start, end, Assertion.AFFIRMED, sentence, at=(region,), levels=(level,)))
+        if levels:
+            for region in dict.fromkeys(region_of(level) for level in levels):
+                out.append(Fact("region", region, start, end, Assertion.AFFIRMED, sentence, at=(region,), levels=levels))
+    return out

@@ -1,0 +1,406 @@
+"""The medspaCy pipeline: TargetMatcher for words, ConText for assertion, Sectionizer for headings, our rules in each.
+
+medspaCy's own tokenizer, sentence splitter and rule files are not used: the splitter prints every token of a note
+to stderr, and the rules read "FINDINGS: No fracture" as affirmed and "cannot exclude fracture" as negated.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from loguru import logger
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from notegap.extract.boundaries import Layout, blocks, layout
+from notegap.extract.refine.level import find_levels
+from notegap.extract.words import Speller, Tokenizer, plain, words
+from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, regex, slots
+from notegap.model import Cue, Knowledge, Value
+
+# PyRuSH logs every token it sees at DEBUG to stderr; it is imported by medspaCy and never used here.
+logger.disable("PyRuSH")
+
+
+def _import_medspacy() -> tuple[Any, Any, Any, Any, Any, Any]:
+    """medspaCy's parts, without two things its import does: silencing all warnings, and loading QuickUMLS.
+
+    QuickUMLS costs 1.3 s (nltk, scipy.stats) and is not used; medspaCy imports its name for an optional component.
+    """
+    absent = "quickumls" not in sys.modules
+    if absent:
+        stand_in = types.ModuleType("quickumls")
+        stand_in.__dict__["spacy_component"] = None
+        sys.modules["quickumls"] = stand_in
+    try:
+        with warnings.catch_warnings():
+            from medspacy.context import ConText, ConTextRule
+            from medspacy.section_detection import Sectionizer, SectionRule
+            from medspacy.target_matcher import TargetMatcher, TargetRule
+    finally:
+        if absent:
+            del sys.modules["quickumls"]
+    return ConText, ConTextRule, Sectionizer, SectionRule, TargetMatcher, TargetRule
+
+
+_GROUP = "medspacy_spans"
+_NEVER = "\x00"
+WRITTEN_OUT = 30
+"""A term that stands for more word sequences than this is matched place by place."""
+_GAP_TOKENS: list[dict[str, Any]] = [
+    {"NORM": {"NOT_IN": [".", ";", ":", "?", "!"]}, "IS_SENT_START": False, "OP": "?"}
+] * 3
+_DIRECTIONS = {"forward": "FORWARD", "backward": "BACKWARD", "both": "BIDIRECTIONAL"}
+
+
+@dataclass(slots=True)
+class Reach:
+    """A cue that ConText says reaches a span: which, and where it stands."""
+
+    cue: Cue
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Raw:
+    """A span as found, before assertion and ties: offsets in characters of the note."""
+
+    concept: str
+    value: str
+    start: int
+    end: int
+    sentence: int = -1
+    reaches: list[Reach] = field(default_factory=list)
+    heading: bool = False
+    levels: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """ "concept/value"."""
+        return f"{self.concept}/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the pipeline saw of one note: its plain text, its skeleton, its spans, every cue."""
+
+    text: str
+    layout: Layout
+    spans: tuple[Raw, ...]
+    cues: tuple[Reach, ...]
+
+
+class Pipeline:
+    """Builds the medspaCy pipeline from `knowledge` once; `read` runs it over a note's text."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        with warnings.catch_warnings():
+            # An empty matcher inside medspaCy is no fault of the rules.
+            warnings.filterwarnings("ignore", message=r".*W036.*")
+            parts = _import_medspacy()
+            self._context_rule, self._section_rule, self._target_rule = parts[1], parts[3], parts[5]
+            # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
+            self.nlp = Language(Vocab())
+            self.tokenizer = Tokenizer(self.nlp.vocab, Speller(_vocabulary(knowledge), knowledge.spelling_keep))
+            self.nlp.tokenizer = self.tokenizer
+            options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
+            self._phrases = parts[4](self.nlp, name="phrases", phrase_matcher_attr="NORM", **options)
+            self._acronyms = parts[4](self.nlp, name="acronyms", phrase_matcher_attr="LEMMA", **options)
+            self._context = parts[0](
+                self.nlp,
+                rules=None,
+                phrase_matcher_attr="NORM",
+                input_span_type="group",
+                span_group_name=_GROUP,
+                span_attrs=None,
+            )
+            self._sectionizer = parts[2](self.nlp, rules=None, phrase_matcher_attr="NORM", span_attrs=None)
+            with self.tokenizer.reading_terms():
+                self._patterns = self._add_concepts(knowledge)
+                self._context.add(list(self._context_rules(knowledge.cues)))
+                self._sectionizer.add(list(self._section_rules(knowledge)))
+                # medspaCy runs its token matcher even when it holds no rule, and spaCy warns of that at every note.
+                self._acronyms.add([self._target_rule("", "never", pattern=[{"NORM": _NEVER}])])
+                self._sectionizer.add([self._section_rule("", "never", pattern=[{"NORM": _NEVER}])])
+        self._abbreviations = tuple(knowledge.abbreviations.items())
+        self.section_of: Callable[[str], str | None] = lru_cache(maxsize=4096)(self._section_of)
+
+    # ── building ──────────────────────────────────────────────────────────────────────────────
+
+    def _add_concepts(self, knowledge: Knowledge) -> list[tuple[str, str, re.Pattern[str]]]:
+        patterns: list[tuple[str, str, re.Pattern[str]]] = []
+        for concept in knowledge.concepts.values():
+            for value in concept.values.values():
+                label = f"{concept.name}/{value.name}"
+                self._phrases.add(list(self._target_rules(label, value)))
+                self._acronyms.add([self._target_rule(short, label) for short in value.acronyms])
+                patterns.extend((concept.name, value.name, regex(p)) for p in value.patterns)
+        for short, long in knowledge.abbreviations.items():
+            self._acronyms.add([self._target_rule(short, f"abbreviation/{long}")])
+        return patterns
+
+    def _target_rules(self, label: str, value: Value) -> Iterator[Any]:
+        seen: set[tuple[str, ...]] = set()
+        for term in value.terms:
+            places = slots(term)
+            if places is not None and (count(places) > WRITTEN_OUT or any(s.words == (GAP,) for s in places)):
+                for pattern in self._place_patterns(places):
+                    yield self._target_rule(term, label, pattern=pattern)
+                continue
+            for sequence in expand(term):
+                tokens = self._tokens(sequence)
+                if tokens in seen:
+                    continue
+                seen.add(tokens)
+                if GAP in tokens or NUMBER in tokens:
+                    yield self._target_rule(" ".join(tokens), label, pattern=_token_pattern(tokens))
+                else:
+                    yield self._target_rule(" ".join(tokens), label)
+
+    def _place_patterns(self, places: Sequence[Slot]) -> Iterator[list[dict[str, Any]]]:
+        """Token patterns for a term with many alternatives: one for each first word, so that spaCy looks further
+        only where it stands."""
+        first, rest = places[0], places[1:]
+        tail: list[dict[str, Any]] = []
+        for slot in rest:
+            if slot.words == (GAP,):
+                tail += _GAP_TOKENS
+                continue
+            norms = sorted({t for word in slot.words for t in self._tokens([word])})
+            if slot.words == (NUMBER,):
+                match: dict[str, Any] = {"NORM": {"REGEX": r"^\d"}}
+            elif len(norms) == 1:
+                match = {"NORM": norms[0]}
+            else:
+                match = {"NORM": {"IN": norms}}
+            tail.append({**match, "OP": "?"} if slot.optional else match)
+        for token in dict.fromkeys(self._tokens([word])[0] for word in first.words):
+            head = {"NORM": {"REGEX": r"^\d"}} if token == NUMBER else {"NORM": token}
+            yield [head, *tail]
+
+    def _tokens(self, sequence: Sequence[str]) -> tuple[str, ...]:
+        out: list[str] = []
+        for word in sequence:
+            if word in (GAP, NUMBER):
+                out.append(word)
+            else:
+                out.extend(self.tokenizer.speller(w) for w in _term_words(word))
+        return tuple(out)
+
+    def _context_rules(self, cues: Iterable[Cue]) -> Iterator[Any]:
+        for index, cue in enumerate(cues):
+            direction = {"pseudo": "PSEUDO", "terminate": "TERMINATE"}.get(cue.says, _DIRECTIONS.get(cue.direction, ""))
+            seen: set[tuple[str, ...]] = set()
+            for term in cue.terms:
+                for sequence in expand(term):
+                    tokens = self._tokens(sequence)
+                    if tokens in seen:
+                        continue
+                    seen.add(tokens)
+                    pattern = _token_pattern(tokens) if GAP in tokens or NUMBER in tokens else None
+                    yield self._context_rule(
+                        " ".join(tokens),
+                        cue.says.upper(),
+                        pattern=pattern,
+                        direction=direction,
+                        max_scope=cue.words,
+                        metadata={"cue": index},
+                    )
+        self._cues = tuple(cues)
+
+    def _section_rules(self, knowledge: Knowledge) -> Iterator[Any]:
+        for section in knowledge.sections:
+            for title in section.titles:
+                for sequence in expand(title):
+                    yield self._section_rule(" ".join(self._tokens(sequence)), section.name)
+
+    def _section_of(self, title: str) -> str | None:
+        """The section `title` opens: the longest listed title it is, or starts or ends with; None when unknown."""
+        doc = self.tokenizer(title.strip().lower())
+        if not len(doc) or len(doc) > 12:
+            return None
+        matches = [(s.title_span, s.category) for s in self._sectionizer(doc)._.sections if s.category]
+        best: tuple[int, str] | None = None
+        for (start, end), category in matches:
+            if category == "never":
+                continue
+            length = end - start
+            if length < len(doc):
+                # A part of a longer title counts when it is the head of it: "MRI of the lumbar spine" is imaging by
+                # its first word, "detailed neurological examination" an examination by its last.
+                lead = start == 0 and (length > 1 or category in ("imaging", "procedure", "operation"))
+                tail = end == len(doc) and length * 2 >= len(doc)
+                if not (lead or tail) or len(doc[start:end].text.strip()) < 2:
+                    continue
+            rank = 2 * length + (100 if length == len(doc) else 1 if start == 0 else 0)
+            if best is None or rank > best[0]:
+                best = (rank, category)
+        return best[1] if best else None
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+
+    def read(self, note: str) -> Reading:
+        """Every span and cue of `note`, offsets in the text as given."""
+        text = plain(note)
+        skeleton = layout(text, self.section_of)
+        found: list[Raw] = []
+        cues: list[Reach] = []
+        short = self._defined(text)
+        for first, last in blocks(skeleton.sentences):
+            start, end = skeleton.sentences[first].start, skeleton.sentences[last - 1].end
+            starts = [s.start - start for s in skeleton.sentences[first:last]]
+            starts = [s + len(text[start + s :]) - len(text[start + s :].lstrip(" \n,")) for s in starts]
+            doc = self.tokenizer(text[start:end], starts)
+            self._match(doc, text[start:end], short)
+            spans, reaches = self._apply_context(doc, start)
+            found.extend(spans)
+            cues.extend(reaches)
+        found.extend(
+            Raw("level", "|".join(s.values), s.start, s.end, levels=s.values) for s in find_levels(text)
+        )
+        found.sort(key=lambda r: (r.start, -r.end))
+        for raw in found:
+            raw.sentence = skeleton.sentence_at(raw.start)
+            sentence = skeleton.sentences[raw.sentence]
+            raw.heading = sentence.heading >= 0 and raw.end <= skeleton.headings[sentence.heading].body and (
+                raw.start >= skeleton.headings[sentence.heading].start
+            )
+        return Reading(text, skeleton, tuple(found), tuple(cues))
+
+    def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str, str]]) -> None:
+        self._phrases(doc)
+        self._acronyms(doc)
+        low = text.lower()
+        extra = []
+        for concept, value, pattern in self._patterns:
+            for match in pattern.finditer(low):
+                span = doc.char_span(match.start(), match.end(), label=f"{concept}/{value}", alignment_mode="expand")
+                if span is not None and match.end() > match.start():
+                    extra.append(span)
+        for word, concept, value in short:
+            for match in re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
+                span = doc.char_span(match.start(), match.end(), label=f"{concept}/{value}", alignment_mode="expand")
+                if span is not None:
+                    extra.append(span)
+        group = [*doc.spans.get(_GROUP, ()), *extra]
+        doc.spans[_GROUP] = _prune(group)
+
+    def _apply_context(self, doc: Doc, offset: int) -> tuple[list[Raw], list[Reach]]:
+        self._context(doc)
+        starts, ends = doc.user_data["starts"], doc.user_data["ends"]
+        graph = doc._.context_graph
+        raws: dict[tuple[int, int, str], Raw] = {}
+        for span in doc.spans[_GROUP]:
+            concept, _, value = span.label_.partition("/")
+            raw = Raw(concept, value, int(starts[span.start]) + offset, int(ends[span.end - 1]) + offset)
+            raws[span.start, span.end, span.label_] = raw
+        reaches: dict[int, Reach] = {}
+        for modifier in graph.modifiers:
+            a, b = modifier.modifier_span
+            cue = self._cues[modifier.rule.metadata["cue"]]
+            reaches[id(modifier)] = Reach(cue, int(starts[a]) + offset, int(ends[b - 1]) + offset)
+        for target, modifier in graph.edges:
+            a, b = modifier.modifier_span
+            # A cue inside its own target ("stenosis without claudication") says nothing about the whole of it.
+            if a < target.end and target.start < b:
+                continue
+            raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
+        return list(raws.values()), list(reaches.values())
+
+    def _defined(self, text: str) -> list[tuple[str, str, str]]:
+        """Abbreviations this note defines, "long form (SHORT)": each short form with the concepts of its long form."""
+        if not re.search(r"\(\s?[A-Z][A-Za-z]{1,7}\s?\)", text):
+            return []
+        out = []
+        for short, long in _find_abbreviations(self.nlp, text):
+            doc = self.tokenizer(long)
+            self._phrases(doc)
+            for span in _prune(list(doc.spans.get(_GROUP, ()))):
+                concept, _, value = span.label_.partition("/")
+                if concept not in ("part", "change", "quality", "region"):
+                    out.append((short, concept, value))
+        return out
+
+
+def _find_abbreviations(nlp: Any, text: str) -> list[tuple[str, str]]:
+    """(short, long) pairs that scispaCy's AbbreviationDetector (Schwartz & Hearst 2003) finds in `text`."""
+    from scispacy.abbreviation import AbbreviationDetector
+
+    detector = _detector(nlp, AbbreviationDetector)
+    doc = Doc(nlp.vocab, words=[w for w, _, _ in words(text)])
+    return [
+        (span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8
+    ]
+
+
+@lru_cache(maxsize=4)
+def _detector(nlp: Any, factory: Any) -> Any:
+    return factory(nlp)
+
+
+def _term_words(word: str) -> list[str]:
+    """A term's word as the tokenizer would cut it, hyphens and slashes between letters dropped."""
+    return [w for w, _, _ in words(word) if w not in "-/_" or len(word) == 1]
+
+
+def _vocabulary(knowledge: Knowledge) -> set[str]:
+    from notegap.extract.words import fold
+
+    out: set[str] = set()
+    groups: list[Iterable[str]] = [v.terms for c in knowledge.concepts.values() for v in c.values.values()]
+    groups += [c.terms for c in knowledge.cues] + [s.titles for s in knowledge.sections]
+    for terms in groups:
+        for term in terms:
+            places = slots(term)
+            sequences = [slot.words for slot in places] if places is not None else expand(term)
+            for sequence in sequences:
+                out.update(fold(w) for word in sequence if word not in (GAP, NUMBER) for w in _term_words(word))
+    return out
+
+
+def _token_pattern(tokens: Sequence[str]) -> list[dict[str, Any]]:
+    pattern: list[dict[str, Any]] = []
+    for token in tokens:
+        if token == GAP:
+            pattern += _GAP_TOKENS
+        elif token == NUMBER:
+            pattern.append({"NORM": {"REGEX": r"^\d"}})
+        else:
+            pattern.append({"NORM": token})
+    return pattern
+
+
+def _prune(spans: Sequence[Span]) -> list[Span]:
+    """Of spans of one concept that overlap only the longest stays; different concepts may overlap.
+
+    A swallowing concept (`not_spinal`, `other_…`) takes every span inside it with it.
+    """
+    unique = {(s.start, s.end, s.label_): s for s in spans}
+    ordered = sorted(unique.values(), key=lambda s: (s.start - s.end, s.start))
+    kept: list[Span] = []
+    for span in ordered:
+        concept = span.label_.partition("/")[0]
+        for other in kept:
+            if other.start < span.end and span.start < other.end:
+                same = other.label_.partition("/")[0]
+                inside = other.start <= span.start and span.end <= other.end
+                if same == concept and (other.end - other.start > span.end - span.start or other.label_ == span.label_):
+                    break
+                if inside and _swallows(same, concept):
+                    break
+        else:
+            kept.append(span)
+    return sorted(kept, key=lambda s: (s.start, s.end))
+
+
+def _swallows(outer: str, inner: str) -> bool:
+    return outer == "not_spinal" or (outer.startswith("other_") and inner == outer.removeprefix("other_"))

@@ -1,0 +1,265 @@
+"""Vertebral levels: "C5-6", "L4/5", "L3 through S1", "D12", "L5 over S1", "L45", "T11 and 12".
+
+Normal form: upper-case, hyphen, both letters ("L4-L5" for a motion segment, "L4" for a vertebra; C0 is the occiput).
+A span of operated or described segments is every segment in it, a span of vertebral bodies every vertebra.
+Not levels: nerve roots, dermatomes, myotomes, MRI sequences (T1, T2), heart sounds (S1, S2), laboratory values and
+ICD codes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+ORDER: tuple[str, ...] = (
+    *(f"C{n}" for n in range(8)),
+    *(f"T{n}" for n in range(1, 13)),
+    *(f"L{n}" for n in range(1, 6)),
+    *(f"S{n}" for n in range(1, 6)),
+    "CO1",
+)
+_RANK = {name: i for i, name in enumerate(ORDER)}
+_MOST = {"C": 7, "T": 12, "L": 6, "S": 5, "CO": 4}
+
+_LETTER = r"(?:Th|TH|Co|CO|C|T|D|L|S|c|t|d|l|s)"
+_ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-| (?=\d\s?-\s?(?:\d|[STLst]))|)(?P<number>\d{{1,2}})"
+_START = re.compile(rf"(?<![A-Za-z0-9.])(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)")
+_NEXT = re.compile(
+    rf"(?P<sep>\s?(?:-|/|_|\\|–)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?&\s?|\s?;\s?(?=\d)|\s+(?:to|through|thru|thr|and|or|on|over|upon|as well as|down to)\s+(?:the\s+)?|\s?)"
+    rf"(?P<letter>{_LETTER})?(?P<gap>-|)(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b|/\d))"
+)
+_GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
+
+_ROOT_AFTER = re.compile(
+    r"^[\s,]*(?:(?:and|or|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
+    r"(?:nerves?\b|(?:nerve )?roots?\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|weakness|sensation|numbness|reflex|strength)",
+    re.IGNORECASE,
+)
+_ROOT_BEFORE = re.compile(
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
+)
+_SENSORIMOTOR = re.compile(
+    r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|LT|PP)\b[^.;\n]*$",
+    re.IGNORECASE,
+)
+_SEQUENCE_AFTER = re.compile(
+    r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|T[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
+    r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)",
+    re.IGNORECASE,
+)
+_SEQUENCE_BEFORE = re.compile(
+    r"(?:sagittal|axial|coronal|sequences?|weighted|signal|on|low|high|both|bright on|stir|flair|pd|gre|images?|technique:?|increased|decreased|hyperintense|hypointense|intermediate)[\s,:(-]*(?:and\s+)?$",
+    re.IGNORECASE,
+)
+_VERTEBRA_AFTER = re.compile(
+    r"^[\s,]*(?:(?:and|or)\s+T?\d+\s+)?(?:vertebra|bod(?:y|ies)|level|spinous|pedicle|lamina|compression|fracture|transverse|superior|inferior|endplate|burst|process|wedg|facet|kyphoplast|vertebroplast|collapse|lesion)",
+    re.IGNORECASE,
+)
+_HEART = re.compile(
+    r"\b(?:heart|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\bS3\b|\bS4\b"
+)
+_OTHER_BEFORE = re.compile(
+    r"(?:vitamin|vit\.?|free|total|serum|complement|hepatitis|grade|stage|phase|type|class|schedule|factor|clade|figure|table|room|unit|section|age)\s*$",
+    re.IGNORECASE,
+)
+_OTHER_AFTER = re.compile(
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|joint\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro)",
+    re.IGNORECASE,
+)
+_BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:vertebra(?:e|s)?\b|vertebral|bod(?:y|ies)|pedicles?|spinous|lamina\b|laminae\b|transverse processes)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelSpan:
+    """Where levels are named and which."""
+
+    start: int
+    end: int
+    values: tuple[str, ...]
+
+
+def region_of(level: str) -> str:
+    """The region of a level: "L5-S1" → lumbosacral, "C2" → occipito_atlanto_axial (vocabulary.yaml, LABELS 11)."""
+    first, _, second = level.partition("-")
+    if second:
+        if first == "C7" and second == "T1":
+            return "cervicothoracic"
+        if first == "T12" and second == "L1":
+            return "thoracolumbar"
+        if first in ("L5", "L6") and second == "S1":
+            return "lumbosacral"
+        if second in ("C1", "C2"):
+            return "occipito_atlanto_axial"
+        return _BY_LETTER[second[0]] if first[0] == second[0] else _BY_LETTER[first[0]]
+    if first in ("C0", "C1", "C2"):
+        return "occipito_atlanto_axial"
+    return "sacral" if first.startswith("CO") else _BY_LETTER[first[0]]
+
+
+_BY_LETTER = {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}
+
+
+def _vertebra(letter: str, number: str) -> str | None:
+    letter = letter.upper()
+    letter = {"TH": "T", "D": "T"}.get(letter, letter)
+    n = int(number)
+    if letter not in _MOST or n > _MOST[letter] or (n == 0 and letter != "C"):
+        return None
+    return f"{letter}{n}"
+
+
+def _next_below(level: str) -> str | None:
+    if level == "L6":
+        return "S1"
+    rank = _RANK.get(level)
+    return ORDER[rank + 1] if rank is not None and rank + 1 < len(ORDER) else None
+
+
+def _between(a: str, b: str) -> tuple[str, ...] | None:
+    """The vertebrae from `a` to `b`, or None when b is not below a."""
+    if "L6" in (a, b):
+        return (a, b)
+    if a not in _RANK or b not in _RANK or _RANK[b] <= _RANK[a]:
+        return None
+    return ORDER[_RANK[a] : _RANK[b] + 1]
+
+
+def _elided(before: str, number: str) -> str | None:
+    """The vertebra a bare number means after `before`: "L4-5" → L5, "L5-1" → S1, "T12-1" → L1."""
+    n = int(number)
+    letter = "CO" if before.startswith("CO") else before[0]
+    last = int(before[len(letter) :])
+    below = _next_below(before)
+    if n > last:
+        return _vertebra(letter, number)
+    if below is not None and below[0] != before[0] and n == int(below[1:]):
+        return below
+    return None
+
+
+def _kind(separator: str) -> str:
+    word = separator.strip().lower()
+    if word in ("-", "_", "\\", "–", ""):
+        return "dash" if word else "glue"
+    if word == "/":
+        return "slash"
+    if word.startswith(("to", "thr", "down")):
+        return "span"
+    if word.startswith(("on", "over", "upon")):
+        return "over"
+    return "list"
+
+
+def find_levels(text: str) -> list[LevelSpan]:
+    """Every place of plain `text` that names vertebral levels, in text order."""
+    out: list[LevelSpan] = []
+    at = 0
+    while match := _START.search(text, at):
+        at = match.end()
+        chain = _read_chain(text, match)
+        if chain is None:
+            continue
+        end, values, single = chain
+        at = end
+        if not _is_level(text, match.start(), end, values, single=single):
+            continue
+        out.append(LevelSpan(match.start(), end, values))
+    return sorted([*out, *_glued(text, out)], key=lambda s: s.start)
+
+
+def _glued(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
+    """ "L45", "C56": both numbers run together."""
+    taken = [(s.start, s.end) for s in found]
+    out = []
+    for match in _GLUED.finditer(text):
+        a, b = int(match["a"]), int(match["b"])
+        letter = match["letter"].upper()
+        if any(s < match.end() and match.start() < e for s, e in taken):
+            continue
+        below = "S1" if (letter, a, b) == ("L", 5, 1) else f"{letter}{b}" if b == a + 1 and b <= _MOST[letter] else None
+        if below and a > 0:
+            values = (f"{letter}{a}-{below}",)
+            if _is_level(text, match.start(), match.end(), values, single=False):
+                out.append(LevelSpan(match.start(), match.end(), values))
+    return out
+
+
+def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], bool] | None:
+    """Read "L3-4, L4-5 and L5-S1" from its first atom: its end, its levels, whether it names lone vertebrae only."""
+    first = "C0" if match["occiput"] else _vertebra(match["letter"], match["number"])
+    if first is None:
+        return None
+    if match["letter"] and match["letter"].islower() and match["letter"] in "dst" and not match["gap"]:
+        follows = text[match.end() : match.end() + 1]
+        if follows not in "-/" or not follows:
+            return None
+    groups: list[list[tuple[str, str]]] = [[("", first)]]
+    end = match.end()
+    while step := _NEXT.match(text, end):
+        before = groups[-1][-1][1]
+        kind = _kind(step["sep"])
+        if kind == "glue" and not step["letter"]:
+            break
+        if kind == "list" and not step["letter"] and "and" not in step["sep"] and not re.match(r"\s?[,;&]\s?$", step["sep"]):
+            break
+        if step["letter"]:
+            here = _vertebra(step["letter"], step["number"])
+        elif kind == "list" and len(groups[-1]) > 1:
+            here = _vertebra(before[0], step["number"])  # "L3-4, 4-5"
+            if here is None or not re.match(r"\s?-\s?[A-Z]?\d", text[step.end() : step.end() + 4]):
+                break
+        else:
+            here = _elided(before, step["number"])
+        if here is None:
+            break
+        if kind == "slash" and not step["letter"] and _next_below(before) != here:
+            break  # "L5/5": strength, not a level
+        if kind in ("dash", "slash", "glue", "span", "over") and (_between(before, here) is not None):
+            groups[-1].append((kind, here))
+        elif kind == "list" and not step["letter"] and re.match(r"\s?,\s?$", step["sep"]) and _next_below(before) == here:
+            groups[-1].append(("dash", here))  # "L4,5"
+        elif kind in ("list", "slash"):
+            groups.append([("", here)])
+        else:
+            break
+        end = step.end()
+    values: list[str] = []
+    bodies = bool(_BODIES_AFTER.match(text[end : end + 40]))
+    for group in groups:
+        values.extend(_expand(group, bodies=bodies))
+    return end, tuple(dict.fromkeys(values)), all(len(g) == 1 for g in groups)
+
+
+def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
+    if len(group) == 1:
+        return [group[0][1]]
+    out: list[str] = []
+    for (_, a), (kind, b) in zip(group, group[1:], strict=False):
+        run = _between(a, b) or (a, b)
+        if bodies and (kind == "span" or len(run) > 2):
+            out.extend(run)
+        else:
+            out.extend(f"{x}-{y}" for x, y in zip(run, run[1:], strict=False))
+    return out
+
+
+def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, single: bool) -> bool:
+    before, after = text[max(0, start - 60) : start], text[end : end + 60]
+    line_start = text.rfind("\n", 0, start) + 1
+    line = text[max(line_start, start - 120) : end + 80]
+    if _ROOT_AFTER.match(after) or _ROOT_BEFORE.search(before):
+        return False
+    if _OTHER_BEFORE.search(before) or _OTHER_AFTER.match(after):
+        return False
+    sensorimotor = _SENSORIMOTOR.search(before)
+    if sensorimotor and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE):
+        return False
+    if set(values) <= {"T1", "T2", "T1-T2"}:
+        named = _VERTEBRA_AFTER.match(after)
+        if _SEQUENCE_AFTER.match(after) or (_SEQUENCE_BEFORE.search(before) and not named):
+            return False
+        if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
+            return False
+    if set(values) <= {"S1", "S2", "S1-S2"} and _HEART.search(line):
+        return False
+    return True

@@ -1,0 +1,227 @@
+"""Words: how a note's text becomes tokens that spaCy's matchers can compare.
+
+Two forms of every word are kept on the token: NORM, which terms match on (lower case, plural folded, US spelling,
+typos in long words mended), and LEMMA, the word as written, which acronyms match on. Every character of the text
+belongs to a token, hyphens and spaces to the word before them, so "flexion-extension", "flexion / extension" and a
+phrase broken over two lines all match the term "flexion extension", and offsets stay those of the note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from spacy.attrs import LEMMA, NORM, SENT_START
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?|\d+(?:\.\d+)?|[^\w\s]|_", re.UNICODE)
+_CLINGS = frozenset("-/_‐‑‒–—−")
+
+# One character each, so that offsets do not move.
+_SAME_LENGTH = {
+    **dict.fromkeys(map(ord, "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u202f\u3000"), " "),
+    **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"), " "),
+    **dict.fromkeys(map(ord, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x1a\x1b\x7f"), " "),
+    **dict.fromkeys(map(ord, "‐‑‒–—−\u2011"), "-"),
+    **dict.fromkeys(map(ord, "‘’ʼ´`"), "'"),
+    **dict.fromkeys(map(ord, "“”„"), '"'),
+    ord("\t"): " ",
+    ord("•"): "*",
+    ord("·"): "*",
+    ord("●"): "*",
+}
+
+
+def plain(text: str) -> str:
+    """`text` with odd spaces, dashes, quotes and line ends made plain, every offset kept."""
+    text = text.translate(_SAME_LENGTH)
+    return text.replace("\r\n", " \n").replace("\r", "\n")
+
+
+def words(text: str) -> Iterator[tuple[str, int, int]]:
+    """The words of `text` with their offsets: runs of letters, numbers, single marks."""
+    for match in _WORD.finditer(text):
+        yield match.group(), match.start(), match.end()
+
+
+_BRITISH = (
+    (re.compile(r"^oe(?=d|s)"), "e"),
+    (re.compile(r"aem"), "em"),
+    (re.compile(r"aesth"), "esth"),
+    (re.compile(r"paed"), "ped"),
+    (re.compile(r"^(tum|col|behavi|lab|harb|rig|vap|hum)our"), r"\1or"),
+    (re.compile(r"isation$"), "ization"),
+    (re.compile(r"(?<=[aeo]l)ised$"), "ized"),
+    (re.compile(r"^(fib|cent)re"), r"\1er"),
+    (re.compile(r"^(leuk|an)ae"), r"\1e"),
+    (re.compile(r"rrhoea$"), "rrhea"),
+)
+
+
+@lru_cache(maxsize=50_000)
+def fold(word: str) -> str:
+    """`word` in lower case, US spelling, singular."""
+    low = word.lower().replace("’", "'")
+    if "'" in low:
+        low = low.removesuffix("'s")
+    if len(low) < 4 or not low.isalpha():
+        return low
+    for pattern, us in _BRITISH:
+        low = pattern.sub(us, low)
+    if low.endswith("ae") and len(low) > 6:
+        return low[:-1]
+    if low.endswith("oses") and len(low) > 6:
+        return low[:-2] + "is"
+    if low.endswith("ies") and len(low) > 5:
+        return low[:-3] + "y"
+    if low.endswith(("sses", "shes", "ches", "xes")):
+        return low[:-2]
+    if low.endswith("s") and not low.endswith(("ss", "us", "is", "as", "os")) and len(low) > 4:
+        return low[:-1]
+    return low
+
+
+def _deletes(word: str, depth: int) -> set[str]:
+    level = {word}
+    out = {word}
+    for _ in range(depth):
+        level = {w[:i] + w[i + 1 :] for w in level for i in range(len(w))}
+        out |= level
+    return out
+
+
+def _distance(a: str, b: str, limit: int) -> int:
+    """Edit distance with swaps of neighbours counted once; `limit` + 1 when it is larger."""
+    if abs(len(a) - len(b)) > limit:
+        return limit + 1
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x != y))
+            if before and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before, last = last, row
+    return last[-1]
+
+
+class Speller:
+    """Gives every word its normal form: folded, and mended when it is a long known word with a typo.
+
+    A word of 7 letters or more forgives one edit, of 10 or more two; the first letter must be right, and words in
+    `keep` (real words that look like a typo of another) are left alone.
+    """
+
+    def __init__(self, vocabulary: Iterable[str], keep: Iterable[str] = ()) -> None:
+        self._known = frozenset(vocabulary)
+        self._keep = frozenset(fold(w) for w in keep)
+        self._index: dict[str, list[str]] = {}
+        for word in sorted(self._known):
+            if len(word) >= 7 and word.isalpha():
+                for key in _deletes(word, 2 if len(word) >= 10 else 1):
+                    self._index.setdefault(key, []).append(word)
+        self._cache: dict[str, str] = {}
+
+    def __call__(self, word: str) -> str:
+        """The normal form of one word."""
+        found = self._cache.get(word)
+        if found is None:
+            if len(self._cache) > 200_000:
+                self._cache.clear()
+            found = self._cache[word] = self._look_up(word)
+        return found
+
+    def _look_up(self, word: str) -> str:
+        norm = fold(word)
+        if norm in self._known or len(norm) < 7 or not norm.isalpha() or norm in self._keep:
+            return norm
+        depth = 2 if len(norm) >= 10 else 1
+        best: tuple[int, str] | None = None
+        for key in _deletes(norm, depth):
+            for candidate in self._index.get(key, ()):
+                limit = 2 if min(len(candidate), len(norm)) >= 10 else 1
+                if candidate[0] != norm[0]:
+                    continue
+                distance = _distance(norm, candidate, limit)
+                if distance <= limit and (best is None or (distance, candidate) < best):
+                    best = (distance, candidate)
+        return best[1] if best else norm
+
+
+class Tokenizer:
+    """spaCy's tokenizer slot: text → Doc with NORM, LEMMA and word ends (`doc.user_data["ends"]`) set."""
+
+    def __init__(self, vocab: Vocab, speller: Speller) -> None:
+        self.vocab = vocab
+        self.speller = speller
+        self._terms = False
+
+    @contextmanager
+    def reading_terms(self) -> Iterator[None]:
+        """Within it, texts are terms: words already in normal form, parted by single spaces."""
+        self._terms = True
+        try:
+            yield
+        finally:
+            self._terms = False
+
+    def __call__(self, text: str, sentence_starts: Iterable[int] = ()) -> Doc:
+        """Tokenize `text`; `sentence_starts` are character offsets where a sentence begins."""
+        if self._terms:
+            return self._term(text)
+        found: list[tuple[str, int, int]] = []
+        for word, start, end in words(text):
+            # A hyphen or slash between two words clings to the first; one before a word ("-fracture") stands alone.
+            if word in _CLINGS and found and found[-1][2] == start and text[end : end + 1].strip():
+                before = found[-1][0]
+                if before[-1].isalnum() or before[-1] in _CLINGS:
+                    continue
+            found.append((word, start, end))
+        if not found:
+            doc = Doc(self.vocab, words=[text] if text else [], spaces=[False] if text else [])
+            doc.user_data["ends"] = np.array([len(text)] if text else [], dtype="int64")
+            return doc
+        pieces, spaces = [], []
+        starts = [0] + [start for _, start, _ in found[1:]] + [len(text)]
+        for i in range(len(found)):
+            piece = text[starts[i] : starts[i + 1]]
+            has_space = piece.endswith(" ") and len(piece) > 1
+            pieces.append(piece[:-1] if has_space else piece)
+            spaces.append(has_space)
+        doc = Doc(self.vocab, words=pieces, spaces=spaces)
+        begins = set(sentence_starts)
+        strings = self.vocab.strings
+        values = np.zeros((len(found), 3), dtype="uint64")
+        for i, (word, start, _) in enumerate(found):
+            values[i, 0] = strings.add(self.speller(word))
+            values[i, 1] = strings.add(word)
+            values[i, 2] = 1 if i == 0 or start in begins else np.uint64(2**64 - 1)
+        doc.from_array([NORM, LEMMA, SENT_START], values)
+        doc.user_data["starts"] = np.array([start for _, start, _ in found], dtype="int64")
+        doc.user_data["ends"] = np.array([end for _, _, end in found], dtype="int64")
+        return doc
+
+    def _term(self, text: str) -> Doc:
+        parts = text.split(" ")
+        doc = Doc(self.vocab, words=parts)
+        add = self.vocab.strings.add
+        keys = [add(part) for part in parts]
+        doc.from_array([NORM, LEMMA], np.array([keys, keys], dtype="uint64").T)
+        return doc
+
+    def explain(self, text: str) -> list[tuple[str, str]]:
+        """Each word of `text` with its normal form."""
+        return [(word, self.speller(word)) for word, _, _ in words(text)]
+
+    def to_bytes(self, **_: Any) -> bytes:
+        """spaCy asks for it; the tokenizer holds nothing that is not rebuilt from patterns/."""
+        return b""

@@ -1,0 +1,478 @@
+"""The nouns of notegap, all frozen: what a note is, what was read in it, what a checklist asks, what was found.
+
+Nothing here knows how a note is read (extract) or judged (assess). Offsets are Unicode code points into
+`Note.text` as it was given; `text[start:end]` is the quote. The published shape is contract/REPORT.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+SCHEMA_VERSION = 1
+
+REGIONS: tuple[str, ...] = (
+    "occipito_atlanto_axial",
+    "cervical",
+    "cervicothoracic",
+    "thoracic",
+    "thoracolumbar",
+    "lumbar",
+    "lumbosacral",
+    "sacral",
+)
+"""The ICD-10-CM site axis of chapter 13, from head to tail."""
+
+
+class Assertion(StrEnum):
+    """How a mention stands in the note."""
+
+    AFFIRMED = "affirmed"
+    NEGATED = "negated"
+    UNCERTAIN = "uncertain"
+    HYPOTHETICAL = "hypothetical"
+    HISTORICAL = "historical"
+    FAMILY = "family"
+
+
+class Setting(StrEnum):
+    """Where the note was written: an uncertain diagnosis counts only for inpatients (Guidelines II.H, IV.H)."""
+
+    OUTPATIENT = "outpatient"
+    INPATIENT = "inpatient"
+
+
+class Status(StrEnum):
+    """What became of one item of a checklist."""
+
+    MET = "met"
+    MISSING = "missing"
+    VAGUE = "vague"
+    UNCERTAIN = "uncertain"
+    REFUTED = "refuted"
+    NOT_APPLICABLE = "not_applicable"
+    RAISED = "raised"
+    CLEAR = "clear"
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether a requirement with this status is a documentation gap."""
+        return self in (Status.MISSING, Status.VAGUE, Status.UNCERTAIN, Status.REFUTED)
+
+
+class Severity(StrEnum):
+    """How much a requirement weighs: `conditional` ones apply only when their condition holds."""
+
+    REQUIRED = "required"
+    RECOMMENDED = "recommended"
+    CONDITIONAL = "conditional"
+
+
+class AlertKind(StrEnum):
+    """`conflict`: cannot stand together; `route`: another code fits; `sequencing`: order on the claim."""
+
+    CONFLICT = "conflict"
+    ROUTE = "route"
+    SEQUENCING = "sequencing"
+
+
+# ── the note ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One clinical note and the codes it is to support.
+
+    `codes` empty means: the codes written in the note, else the codes its facts point to.
+    `claim_codes` is None when no claim was given, which is not the same as an empty claim.
+    """
+
+    id: str
+    text: str = field(repr=False)
+    codes: tuple[str, ...] = ()
+    claim_codes: tuple[str, ...] | None = None
+    setting: Setting = Setting.OUTPATIENT
+    date_of_service: str | None = None
+
+
+# ── what was read ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """One fact as the note states it.
+
+    `at` holds the regions it is tied to, `levels` the motion segments ("L4-L5") and vertebrae ("L4");
+    `seen_on` how it was found ("mri", "exam", "operation"); `due_to` what the note names as its cause and
+    `beside` what it is only associated with, both as "concept/value"; `qualities` its adjectives
+    ("chronic", "acute", "recurrent"); `sentence` the sentence's number, counted from 0.
+    """
+
+    concept: str
+    value: str
+    assertion: Assertion
+    start: int
+    end: int
+    text: str = field(repr=False)
+    section: str = ""
+    at: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    seen_on: tuple[str, ...] = ()
+    due_to: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    qualities: tuple[str, ...] = ()
+    sentence: int = 0
+
+    @property
+    def key(self) -> str:
+        """The name rules use for it, "concept/value"."""
+        return f"{self.concept}/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A stretch of the note that decided a status."""
+
+    start: int
+    end: int
+    text: str = field(repr=False)
+
+
+# ── what a checklist asks ───────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """The mentions of one concept that fit; every field left None does not narrow.
+
+    `at`: "condition" = tied to a region of the condition, or to none; "condition_strict" = tied to one of its
+    regions; "elsewhere" = tied only to other regions; "code" = to the region of the code being checked, or none;
+    a tuple of regions = tied to one of those. `due_to`/`not_due_to`, `beside`: "concept/value" or "concept".
+    `assertion` overrides the assertions the item accepts. `same_sentence`: a mention of that "concept" or
+    "concept/value" (affirmed, suspected or asserted like this one) stands in the same sentence;
+    `not_same_sentence`: none does.
+    """
+
+    concept: str
+    values: frozenset[str] | None = None
+    not_values: frozenset[str] = frozenset()
+    assertion: frozenset[Assertion] | None = None
+    at: str | tuple[str, ...] | None = None
+    seen_on: frozenset[str] | None = None
+    section: frozenset[str] | None = None
+    not_section: frozenset[str] = frozenset()
+    due_to: frozenset[str] | None = None
+    not_due_to: frozenset[str] = frozenset()
+    beside: frozenset[str] | None = None
+    qualities: frozenset[str] | None = None
+    not_qualities: frozenset[str] = frozenset()
+    same_sentence: frozenset[str] | None = None
+    not_same_sentence: frozenset[str] = frozenset()
+    has_region: bool | None = None
+    has_level: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Holds when one of `parts` holds."""
+
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Holds when every one of `parts` holds."""
+
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """Holds when none of `parts` holds."""
+
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """Holds when at least `number` of `parts` hold."""
+
+    number: int
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemIs:
+    """Holds when another item of the same checklist, listed before, has one of `statuses`."""
+
+    item: str
+    statuses: frozenset[Status]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Holds when a claim was given and a code on it starts with one of `codes`."""
+
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Holds when the mentions of `of` name at least `number` distinct regions."""
+
+    of: Select
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Holds when the named check in `notegap.assess.checks.CHECKS` says so: what words cannot express."""
+
+    name: str
+
+
+Expr = Select | AnyOf | AllOf | NoneOf | AtLeast | ItemIs | Claimed | Regions | Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One thing the note has to document.
+
+    Each of `met`, `vague`, `uncertain`, `refuted` is tried in `order`; the first that holds is the status, else
+    `missing`. `when` absent means it always applies. `accepts` are the assertions that count as documented.
+    """
+
+    id: str
+    severity: Severity
+    basis: tuple[str, ...]
+    needed_for: str
+    message: str
+    ask: str
+    why: str
+    met: Expr
+    when: Expr | None = None
+    vague: Expr | None = None
+    uncertain: Expr | None = None
+    refuted: Expr | None = None
+    order: tuple[Status, ...] = (Status.MET, Status.VAGUE, Status.UNCERTAIN, Status.REFUTED)
+    accepts: frozenset[Assertion] = frozenset({Assertion.AFFIRMED})
+    denials: bool = True
+    place: str = ""
+    codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One thing in the note that speaks against the code, points to another, or orders the claim."""
+
+    id: str
+    alert: AlertKind
+    basis: tuple[str, ...]
+    message: str
+    why: str
+    raised: Expr
+    unless: Expr | None = None
+    codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecklistExample:
+    """A short note and the gaps and alerts it must give: exactly these, in order."""
+
+    name: str
+    note: str = field(repr=False)
+    code: str
+    gaps: tuple[str, ...]
+    alerts: tuple[str, ...] = ()
+    setting: Setting = Setting.OUTPATIENT
+    claim_codes: tuple[str, ...] | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checklist:
+    """What a family of codes asks of a note. `condition` are the mentions that are this condition."""
+
+    id: str
+    codes: tuple[str, ...]
+    title: str
+    why: str
+    source: str
+    condition: AnyOf
+    requires: tuple[Requirement, ...]
+    alerts: tuple[Alert, ...]
+    examples: tuple[ChecklistExample, ...]
+    points_to: Expr | None = None
+    file: str = ""
+
+
+# ── how facts are written ───────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A part and what is said of it, in one clause: "foramina" + "narrowed". `assertion` overrides.
+
+    `part` and `says` hold full names, "part/canal", "change/narrowing", "ligament/alar"; loading completes short
+    ones and replaces "ligament/*" by every value of ligament.
+    """
+
+    part: frozenset[str]
+    says: frozenset[str]
+    assertion: Assertion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One value of a concept and how notes write it. See CONTRIBUTING.md for the term syntax."""
+
+    name: str
+    terms: tuple[str, ...] = ()
+    acronyms: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concept:
+    """One kind of fact. `reported` False: a helper (a part, a quality) that never leaves extract.
+
+    `values` empty: the values are open, and a grammar in extract/refine makes them (level). `examples` are marked
+    sentences as (sentence, file, line).
+    """
+
+    name: str
+    title: str
+    reported: bool
+    values: Mapping[str, Value]
+    examples: tuple[tuple[str, str, int], ...]
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """Words that change how a mention stands: what they say, which way they reach, how far.
+
+    `says` is an Assertion, or "pseudo" (looks like a cue and is none), or "terminate" (ends the reach of others).
+    `direction`: forward | backward | both. `concepts`: only these are reached (empty: all).
+    `words`: the reach in words, None to the end of the clause.
+    """
+
+    says: str
+    direction: str
+    terms: tuple[str, ...]
+    patterns: tuple[str, ...] = ()
+    concepts: tuple[str, ...] = ()
+    not_concepts: tuple[str, ...] = ()
+    words: int | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionRule:
+    """Headings that mean one section, and how some concepts stand in it unless a cue says otherwise."""
+
+    name: str
+    titles: tuple[str, ...]
+    assertions: Mapping[str, Assertion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """Everything in patterns/ and models/, frozen. `version` is a digest of the files it was read from."""
+
+    concepts: Mapping[str, Concept]
+    checklists: tuple[Checklist, ...]
+    cues: tuple[Cue, ...]
+    sections: tuple[SectionRule, ...]
+    abbreviations: Mapping[str, str]
+    spelling_keep: frozenset[str]
+    cue_examples: tuple[tuple[str, str, int], ...]
+    version: str
+
+    def checklist(self, code: str) -> Checklist | None:
+        """The checklist `code` (dotted, upper-case) belongs to, or None when no family covers it."""
+        exact = [c for c in self.checklists if code in c.codes]
+        if exact:
+            return exact[0]
+        return next((c for c in self.checklists if code.startswith(c.id)), None)
+
+
+# ── what was found ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One item of a checklist, decided: a requirement or an alert, with the evidence that decided it."""
+
+    id: str
+    kind: str
+    status: Status
+    message: str
+    ask: str = ""
+    severity: Severity | None = None
+    alert: AlertKind | None = None
+    basis: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    codes: tuple[str, ...] = ()
+    why: str = ""
+    place: str = ""
+
+    @property
+    def item(self) -> str:
+        """The part of the id after the code."""
+        return self.id.partition("/")[2]
+
+    @property
+    def is_open(self) -> bool:
+        """A gap, or a raised alert."""
+        return self.status.is_gap or self.status is Status.RAISED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeCheck:
+    """One code checked against one note."""
+
+    code: str
+    title: str
+    valid: bool
+    billable: bool
+    findings: tuple[Finding, ...]
+    suggested_codes: tuple[str, ...] = ()
+
+    @property
+    def met(self) -> int:
+        """Requirements met."""
+        return sum(f.status is Status.MET for f in self.findings)
+
+    @property
+    def open(self) -> int:
+        """Requirements that are gaps."""
+        return sum(f.kind == "requirement" and f.status.is_gap for f in self.findings)
+
+    @property
+    def raised(self) -> int:
+        """Alerts raised."""
+        return sum(f.status is Status.RAISED for f in self.findings)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing open, nothing raised, and at least one requirement was there to be met."""
+        return self.valid and self.met > 0 and self.open == 0 and self.raised == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What notegap says about one note. `why_codes` tells how the codes were chosen when none were given."""
+
+    note: Note
+    code_set: str
+    mentions: tuple[Mention, ...]
+    checks: tuple[CodeCheck, ...]
+    codes_from: str = "asked"
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether any code checked has a gap, a raised alert or no checklist met."""
+        return any(not check.complete for check in self.checks)

@@ -1,0 +1,241 @@
+"""A plain text note: bytes, a file or standard input → `Note`.
+
+The text is given as it was written: line ends, NULs and zero-width characters stay, so that offsets point
+into it. Only the byte order mark of UTF-8, which belongs to the encoding, is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from notegap.errors import EmptyNoteError, NoteError
+from notegap.model import Note, Setting
+
+MAX_BYTES = 1_048_576
+"""The longest note that is read unless told otherwise, in bytes of UTF-8 (1 MB)."""
+
+STDIN = "-"
+"""The name that stands for standard input."""
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF-", "a PDF file"),
+    (b"%!PS", "a PostScript file"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office file (.doc, .xls)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"PAR1", "a Parquet file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+)
+# UTF-32's little-endian mark starts with UTF-16's, so it is tried first.
+_MARKS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_UTF8_MARK = b"\xef\xbb\xbf"
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1b"))
+_LONGEST_NAME = 1024
+_MOST_WORDS = 5
+_TEXT_AGAIN = "save it as plain text (UTF-8) and try again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteOptions:
+    """What is asked of a note beside its text; the fields are those of `Note`."""
+
+    codes: tuple[str, ...] = ()
+    claim_codes: tuple[str, ...] | None = None
+    setting: Setting = Setting.OUTPATIENT
+    date_of_service: str | None = None
+    max_bytes: int = MAX_BYTES
+
+
+def read_note(source: str | Path, options: NoteOptions | None = None, *, note_id: str | None = None) -> Note:
+    """Read one note from a file, or from standard input when `source` is "-".
+
+    Its id is `note_id`, else the file's name, else "stdin". Raises `EmptyNoteError` for a note that says nothing
+    and `NoteError` for everything else that cannot be read as text.
+    """
+    options = options or NoteOptions()
+    if source == STDIN:
+        where, name = "standard input", "stdin"
+        data = read_stdin(options.max_bytes + 1)
+    else:
+        where, name = printable(str(source)), printable(Path(source).name)
+        data = _read_file(Path(source), where, options.max_bytes + 1)
+    return Note(
+        id=name if note_id is None else note_id,
+        text=decode(data, where=where, max_bytes=options.max_bytes),
+        codes=options.codes,
+        claim_codes=options.claim_codes,
+        setting=options.setting,
+        date_of_service=options.date_of_service,
+    )
+
+
+def decode(data: bytes, *, where: str, max_bytes: int = MAX_BYTES) -> str:
+    """The text of a note given as UTF-8 bytes; `where` names it in what is raised."""
+    if len(data) > max_bytes:
+        raise NoteError(too_long(where, max_bytes))
+    refuse_other_formats(data, where=where)
+    if _is_mostly_nul(data):
+        raise NoteError(f"{where}: {_nul_guess(data)}; {_TEXT_AGAIN}")
+    body = data.removeprefix(_UTF8_MARK)
+    shift = len(data) - len(body)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The error holds the whole note, so only its figures leave this block.
+        start, end, truncated = error.start, error.end, error.reason == "unexpected end of data"
+    else:
+        if says_nothing(text):
+            raise EmptyNoteError(f"{where}: nothing to read, the note is empty")
+        return text
+    raise NoteError(_not_utf8(data, where, start + shift, end + shift, truncated=truncated))
+
+
+def refuse_other_formats(data: bytes, *, where: str) -> None:
+    """Raise `NoteError` when the first bytes are those of a format that is not plain UTF-8 text."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            raise NoteError(f"{where}: is {name} (it starts with the bytes {_hex(mark)}), not UTF-8; {_TEXT_AGAIN}")
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            raise NoteError(f"{where}: is {name}, not plain text; {_TEXT_AGAIN}")
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        raise NoteError(f"{where}: is {_zip_kind(data)}, not plain text; {_TEXT_AGAIN}")
+    if data[128:132] == b"DICM":
+        raise NoteError(f"{where}: is a DICOM file, not plain text; {_TEXT_AGAIN}")
+
+
+def says_nothing(text: str) -> bool:
+    """Whether `text` has only white space and characters nobody sees (NUL, zero-width, byte order mark)."""
+    return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
+
+
+def too_long(where: str, max_bytes: int) -> str:
+    """The message for a note over the limit."""
+    return f"{where}: is longer than {max_bytes:,} bytes, the limit; --max-bytes raises it"
+
+
+def printable(name: str) -> str:
+    """A file's name as text that any output takes: bytes of it that are not UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def read_stdin(size: int) -> bytes:
+    """At most `size` bytes of standard input."""
+    if sys.stdin is None:
+        raise NoteError("standard input: is closed")
+    return sys.stdin.buffer.read(size)
+
+
+def refuse_impossible_name(path: Path) -> None:
+    """Raise `NoteError` for a name no file has: too long, or with a line end or a NUL in it."""
+    name = str(path)
+    if len(name) > _LONGEST_NAME or any(char in name for char in "\0\n\r"):
+        raise _no_name(name)
+
+
+def refuse_unreadable(path: Path, where: str) -> None:
+    """Raise `NoteError` when there is no file at `path`."""
+    if path.is_dir():
+        raise NoteError(f"{where}: is a folder; `notegap audit` reads a folder of notes")
+    if not path.exists():
+        raise no_such(path, where, "file")
+
+
+def no_such(path: Path, where: str, what: str) -> NoteError:
+    """What to raise when there is nothing at `path`. A name of many words is not repeated: it may be a note."""
+    if len(str(path).split()) > _MOST_WORDS:
+        return _no_name(str(path))
+    return NoteError(f"{where}: no such {what}")
+
+
+def _no_name(name: str) -> NoteError:
+    return NoteError(f"a text of {len(name)} characters stands where a file's name belongs; pipe a note in with `-`")
+
+
+def cannot_read(where: str, error: OSError) -> NoteError:
+    """What to raise when the system refuses a file."""
+    return NoteError(f"{where}: cannot be read ({(error.strerror or type(error).__name__).lower()})")
+
+
+def _read_file(path: Path, where: str, size: int) -> bytes:
+    refuse_impossible_name(path)
+    try:
+        refuse_unreadable(path, where)
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise cannot_read(where, error) from None
+
+
+def _is_mostly_nul(data: bytes) -> bool:
+    # A few NULs are slips of an export and are kept; one in ten is another format.
+    nuls = data.count(0)
+    return nuls > 4 and nuls * 10 > len(data) and nuls < len(data)
+
+
+def _nul_guess(data: bytes) -> str:
+    odd, even = data[1::2].count(0), data[::2].count(0)
+    if max(odd, even) * 10 > len(data[::2]) * 7 and min(odd, even) * 10 < len(data[::2]):
+        return "looks like UTF-16 without its byte order mark (every other byte is 00), not UTF-8"
+    return f"is a binary file ({data.count(0):,} of its {len(data):,} bytes are 00), not plain text"
+
+
+def _zip_kind(data: bytes) -> str:
+    for part, name in ((b"word/", "a Word document (.docx)"), (b"xl/", "an Excel workbook (.xlsx)")):
+        if part in data:
+            return name
+    if b"opendocument" in data[:200]:
+        return "an OpenDocument file (.odt, .ods)"
+    return "a zip archive (.zip, .docx, .xlsx)"
+
+
+def _not_utf8(data: bytes, where: str, start: int, end: int, *, truncated: bool) -> str:
+    if _is_binary(data):
+        return f"{where}: is a binary file, not plain text; {_TEXT_AGAIN}"
+    bad = data[start : max(end, start + 1)][:4]
+    line = data.count(b"\n", 0, start) + 1
+    place = f" (line {line})" if line > 1 else ""
+    plural = "s" if len(bad) > 1 else ""
+    found = f"{where}: is not UTF-8: byte{plural} {_hex(bad)} at byte offset {start}{place}"
+    if truncated:
+        return f"{found}; it ends in the middle of a character, so its end may be lost"
+    if _has_utf8_letters(data, start):
+        return f"{found}; the rest before it is UTF-8, so the file is damaged there or was pasted from another encoding"
+    if _is_cp1252(data):
+        return f"{found}; it looks like Windows-1252 (cp1252): `iconv -f WINDOWS-1252 -t UTF-8` converts it"
+    return f"{found}; {_TEXT_AGAIN}"
+
+
+def _is_binary(data: bytes) -> bool:
+    controls = len(data) - len(data.translate(None, delete=_CONTROLS))
+    return controls * 20 > len(data)
+
+
+def _has_utf8_letters(data: bytes, before: int) -> bool:
+    return any(byte >= 0x80 for byte in data[:before].removeprefix(_UTF8_MARK))
+
+
+def _is_cp1252(data: bytes) -> bool:
+    return not any(byte in data for byte in b"\x81\x8d\x8f\x90\x9d")
+
+
+def _hex(data: bytes) -> str:
+    return " ".join(f"{byte:02X}" for byte in data)

@@ -1,0 +1,22 @@
+"""A report in every format it can be printed in: what is open comes first, nothing is said without its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from notegap.model import Report
+from notegap.report.json import json_report, jsonl_report
+from notegap.report.page import Page
+from notegap.report.text import text_report
+
+FORMATS: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType(
+    {
+        "text": text_report,
+        "json": json_report,
+        "jsonl": jsonl_report,
+    }
+)
+"""Format name → what prints a report in it."""
+
+__all__ = ["FORMATS", "Page"]

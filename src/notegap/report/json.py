@@ -1,0 +1,139 @@
+"""The report as JSON: the published, versioned shape of contract/REPORT.md.
+
+Fields may be added, none changes its meaning. `json_report` gives it indented, `jsonl_report` on one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import notegap
+from notegap.model import SCHEMA_VERSION, CodeCheck, Finding, Mention, Note, Report
+from notegap.report.page import Page, suggestions
+
+
+def json_report(report: Report, page: Page) -> str:
+    """The report as an indented JSON object. `page` is there for the other formats' sake."""
+    return _indented(as_dict(report))
+
+
+def jsonl_report(report: Report, page: Page) -> str:
+    """The report as a JSON object on one line."""
+    return one_line(as_dict(report))
+
+
+def one_line(value: object) -> str:
+    """Any JSON value on one line, also for readers that take U+2028 for a line end."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085") + "\n"
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report in its published shape, as plain dicts and lists."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": report.note.id,
+        "notegap": notegap.__version__,
+        "code_set": report.code_set,
+        "setting": report.note.setting.value,
+        "date_of_service": report.note.date_of_service,
+        "codes_from": report.codes_from,
+        "mentions": [mention_as_dict(mention) for mention in report.mentions],
+        "checks": [_check(check) for check in report.checks],
+    }
+
+
+def json_error(note_id: str, message: str, where: str) -> str:
+    """What stands in the place of a report that could not be made, indented."""
+    return _indented(_error(note_id, message, where))
+
+
+def jsonl_error(note_id: str, message: str, where: str) -> str:
+    """What stands in the place of a report that could not be made, on one line."""
+    return one_line(_error(note_id, message, where))
+
+
+def json_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
+    """What was read in a note, indented."""
+    return _indented(_mentions(note, mentions))
+
+
+def jsonl_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
+    """What was read in a note, on one line."""
+    return one_line(_mentions(note, mentions))
+
+
+def mention_as_dict(mention: Mention) -> dict[str, Any]:
+    """One mention in its published shape."""
+    return {
+        "concept": mention.concept,
+        "value": mention.value,
+        "assertion": mention.assertion.value,
+        "start": mention.start,
+        "end": mention.end,
+        "text": mention.text,
+        "section": mention.section,
+        "at": list(mention.at),
+        "levels": list(mention.levels),
+        "seen_on": list(mention.seen_on),
+        "due_to": list(mention.due_to),
+        "beside": list(mention.beside),
+        "qualities": list(mention.qualities),
+    }
+
+
+def _indented(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def _error(note_id: str, message: str, where: str) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, "id": note_id, "error": {"message": message, "where": where}}
+
+
+def _mentions(note: Note, mentions: Iterable[Mention]) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": note.id,
+        "notegap": notegap.__version__,
+        "mentions": [mention_as_dict(mention) for mention in mentions],
+    }
+
+
+def _check(check: CodeCheck) -> dict[str, Any]:
+    return {
+        "code": check.code,
+        "title": check.title,
+        "valid": check.valid,
+        "billable": check.billable,
+        "findings": [_finding(finding) for finding in check.findings],
+        "suggested_codes": list(check.suggested_codes),
+        "suggested_because": [
+            {"code": code, "findings": [finding.id for finding in because]} for code, because in suggestions(check)
+        ],
+        "summary": {
+            "met": check.met,
+            "open": check.open,
+            "raised": check.raised,
+            "complete": check.complete,
+        },
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    shape: dict[str, Any] = {"id": finding.id, "kind": finding.kind}
+    if finding.severity is not None:
+        shape["severity"] = finding.severity.value
+    if finding.alert is not None:
+        shape["alert"] = finding.alert.value
+    shape |= {"status": finding.status.value, "message": finding.message}
+    if finding.kind == "requirement":
+        shape["ask"] = finding.ask
+    return shape | {
+        "basis": list(finding.basis),
+        "why": finding.why,
+        "place": finding.place,
+        "evidence": [{"start": e.start, "end": e.end, "text": e.text} for e in finding.evidence],
+        "codes": list(finding.codes),
+    }

@@ -1,0 +1,20 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import pytest
+
+from notegap.analyzer import Analyzer
+from notegap.testing import showing_helpers
+
+
+@pytest.fixture(scope="session")
+def analyzer() -> Analyzer:
+    """One analyzer with all of patterns/ and models/: building it takes a second or two."""
+    return Analyzer()
+
+
+@pytest.fixture(scope="session")
+def helper_analyzer(analyzer: Analyzer) -> Analyzer:
+    """An analyzer that gives the mentions of helper concepts too."""
+    return Analyzer(showing_helpers(analyzer.knowledge))
