@@ -613,6 +613,8 @@ DIABETES = mention("disease/diabetes", start=40)
         pytest.param([BRUCELLOSIS, DIABETES], ("E11.9", "M49.88"), True, True, id="an incidental disease"),
         pytest.param([DIABETES], ("E11.9", "M49.88"), False, False, id="it is the only one"),
         pytest.param([RICKETS], ("E83.31", "M49.88"), False, False, id="a disease without a name of ours"),
+        pytest.param([BRUCELLOSIS], ("E83.31", "M49.88"), False, False, id="another disease, nothing tied"),
+        pytest.param([BRUCELLOSIS], ("I10", "E66.9", "M49.88"), True, True, id="no disease that makes a spine ill"),
         pytest.param([RICKETS], ("a cold", "", "M49.88"), True, True, id="no code at all"),
         pytest.param([RICKETS], ("M49.88", "M99.04"), True, True, id="only spinal codes"),
         pytest.param([], ("M99.04", "M49.88"), True, True, id="no disease at all"),

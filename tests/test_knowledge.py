@@ -476,6 +476,20 @@ WRONG: list[Wrong] = [
         "unknown status 'missing', expected one of: met, vague, uncertain, refuted",
     ),
     (LIST, "order: [vague, met]", "order: [met, met]", "    order", "'met' is listed twice"),
+    (
+        LIST,
+        CHECKLIST[CHECKLIST.index("requires:") :],
+        "requires: []\nexamples: []\n",
+        "requires",
+        "'requires' is empty",
+    ),
+    (
+        LIST,
+        "code: M53.2X6",
+        "code: M24.28",
+        "  - {name: stenosis",
+        "M24.28 is not in the family M53.2X this file is about",
+    ),
     # — checklists: wording —
     (LIST, "about?", "about.", "    ask: What", "an 'ask' is a question: it has to end with '?'"),
     (LIST, "about?", "about to be paid?", "    ask: What", "'paid' speaks of money; say what is missing from the note"),

@@ -13,8 +13,12 @@ from notegap.model import Assertion, Mention
 
 Found = tuple[bool, tuple[Mention, ...]]
 
-NOT_AN_ETIOLOGY = ("M4", "M50", "M51", "M53", "M54", "M96", "M99", "R", "S", "T", "U", "V", "W", "X", "Y", "Z")
-"""A spinal disorder, a symptom, an injury or a status is never the underlying disease of a spondylopathy."""
+ETIOLOGIES = ("A", "B", "C", "D", "E", "G", "K50", "K51", "L40", "M0", "M1", "M3", "M8", "N18", "N25", "Q")
+NOT_ETIOLOGIES = (
+    *("D50", "D62", "D64", "E03", "E55.9", "E66", "E78", "E86", "E87", "G43", "G44", "G47", "G56", "G57", "G89"),
+    *("M15", "M16", "M17", "M18", "M19"),
+)
+"""Where the codes of diseases that make a spine ill stand, and the common ones among them that do not."""
 
 INCIDENTAL = frozenset({"diabetes", "dish", "osteoarthritis", "osteopenia"})
 """Diseases so common that, beside another one, they are not what a spondylopathy comes from unless the note says so."""
@@ -173,17 +177,26 @@ def _codes_of(regions: Iterable[str], context: Context) -> set[str]:
 
 def _etiologies(context: Context) -> tuple[Mention, ...]:
     """The diseases the note gives as the condition's cause; where it names none, every disease of the patient."""
-    named = {
-        cause for mention in context.condition if mention.assertion is Assertion.AFFIRMED for cause in mention.due_to
-    }
+    named = _named_causes(context)
     diseases = tuple(m for m in context.mentions if m.concept == "disease" and m.assertion is Assertion.AFFIRMED)
     telling = tuple(m for m in diseases if m.value not in INCIDENTAL)
     return tuple(m for m in diseases if m.key in named) or telling or diseases
 
 
 def _is_etiology(code: str, context: Context) -> bool:
-    """Whether `code` is the underlying disease's: one of the documented diseases', else one that could be."""
-    values = {mention.value for mention in _etiologies(context)}
-    if values and values <= set(DISEASE_CODES):
-        return any(is_under(code, DISEASE_CODES[value]) for value in values)
-    return code_in(context.codes, code) is not None and not is_under(code, NOT_AN_ETIOLOGY)
+    """Whether `code` is the underlying disease's: the one the note ties to the condition, else one that could be."""
+    tied = {cause.removeprefix("disease/") for cause in _named_causes(context)}
+    values = tied | {mention.value for mention in _etiologies(context)}
+    if any(is_under(code, DISEASE_CODES.get(value, ())) for value in values):
+        return True
+    if tied and tied <= DISEASE_CODES.keys():
+        return False
+    incidental = () if values <= INCIDENTAL else tuple(c for value in INCIDENTAL for c in DISEASE_CODES[value])
+    could_be = is_under(code, ETIOLOGIES) and not is_under(code, (*NOT_ETIOLOGIES, *incidental))
+    return could_be and code_in(context.codes, code) is not None
+
+
+def _named_causes(context: Context) -> set[str]:
+    """The diseases the note names as the condition's cause, as "disease/value"."""
+    affirmed = [mention for mention in context.condition if mention.assertion is Assertion.AFFIRMED]
+    return {cause for mention in affirmed for cause in mention.due_to if cause.startswith("disease/")}

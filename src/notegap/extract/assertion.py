@@ -7,6 +7,7 @@ ConText says which cues reach a span within its sentence; here a cue that crosse
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from notegap.extract.boundaries import Sentence
@@ -23,7 +24,6 @@ _NEW_SUBJECT = re.compile(
     r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
     re.IGNORECASE,
 )
-_PAST_DATE = re.compile(r"\b(?:in|since|of|from|on|circa|around|dated?)\s+(?:early |late |mid-?)?(?:(?:january|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.?,?\s+)?(?:of\s+)?(?:19|20)\d\d\b|\((?:19|20)\d\d\)|\b(?:19|20)\d\d\b", re.IGNORECASE)
 
 # Said of an event, "history of" puts it in the past; said of a lasting condition it does not (LABELS 20).
 _EVENTS = frozenset(
@@ -33,15 +33,25 @@ _EVENTS = frozenset(
         "disease/tuberculosis", "disease/brucellosis", "disease/typhoid", "disease/other_infection", "neuro/cauda_equina",
     }
 )  # fmt: skip
+_GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
+_WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
 _FLIP = {Assertion.NEGATED: Assertion.AFFIRMED, Assertion.AFFIRMED: Assertion.NEGATED}
 
 
-def reaching(text: str, raw: Raw) -> list[Reach]:
-    """The cues that ConText lets reach `raw` and that its clause lets through."""
+def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reach]:
+    """The cues that ConText lets reach `raw` and that its clause lets through.
+
+    `stops` are the offsets of the terminating cues in text order. medspaCy 1.3.1 applies only the first of them: its
+    overlap test is false when a scope lies inside the sentence.
+    """
     out = []
     for reach in raw.reaches:
         cue = reach.cue
+        low, high = (reach.end, raw.start) if reach.end <= raw.start else (raw.end, reach.start)
+        first = bisect_left(stops, (low, 0))
+        if first < len(stops) and stops[first][1] <= high:
+            continue
         if cue.concepts and raw.concept not in cue.concepts:
             continue
         if raw.concept in cue.not_concepts:
@@ -64,7 +74,7 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
         if comma < 0:
             return False
         if reach.cue.says == Assertion.HISTORICAL:
-            return not re.search(r"\b(?:and|or)\b|^[^,]*,[^,]*$", between) or bool(_VERB.search(between[comma:]))
+            return bool(_VERB.search(between))
         # A comma starts a new clause when what follows has a verb of its own and is no list ("no A, B or C is seen").
         tail = re.split(r"[,;.\n]", text[raw.start : raw.start + 160])[0]
         segment = between[comma + 1 :] + tail
@@ -92,6 +102,8 @@ def stand(
 
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
+    if raw.concept == "imaging":
+        reaches = [r for r in reaches if _about_study(text, raw, r)]
     says = {reach.cue.says for reach in reaches}
     normal = base is Assertion.NEGATED
     section_default = defaults.get(sentence.section, {}).get(raw.concept)
@@ -99,6 +111,10 @@ def stand(
         return None if "negated" in says else Assertion.FAMILY
     if raw.concept in ("region", "level"):
         return Assertion.AFFIRMED
+    if raw.concept == "treatment" and sentence.section == "allergies":
+        return None
+    if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
+        return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept not in ("mechanism", "ligament"):
         return Assertion.HYPOTHETICAL
     if normal:
@@ -113,53 +129,54 @@ def stand(
         return base
     past = "historical" in says
     if raw.concept == "surgery":
-        return _surgery(text, raw, past=past, sentence=sentence, default=section_default, operative=operative, says=says)
+        told = [r for r in reaches if r.cue.says == "historical"]
+        if section_default is Assertion.AFFIRMED:
+            past = any(not _WEAKLY_PAST.match(text[r.start : r.end]) for r in told)
+        return _surgery(past=past, sentence=sentence, default=section_default, operative=operative, says=says)
     if raw.concept == "treatment" and past:
         past = False  # a drug or therapy once tried counts as tried (LABELS 16)
-    if past and _is_past(raw, reaches):
+    if past and _is_past(text, raw, reaches):
         return Assertion.HISTORICAL
     if "affirmed" in says:
         return Assertion.AFFIRMED
     return section_default or Assertion.AFFIRMED
 
 
+def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
+    """Whether a cue speaks of the study being done, not of what it shows ("x-rays were normal", "MRI suggests")."""
+    if reach.cue.says == Assertion.UNCERTAIN:
+        return False
+    near = len(text[reach.end : raw.start].split()) if reach.end <= raw.start else len(text[raw.end : reach.start].split())
+    if reach.cue.says == Assertion.NEGATED:
+        return reach.end <= raw.start and near <= 3
+    if reach.cue.says == Assertion.HYPOTHETICAL:
+        word = text[reach.start : reach.end].lower()
+        return bool(reach.cue.concepts) and not word.startswith(("discuss", "explain"))
+    return True
+
+
 def _only_backward_normal(reaches: Sequence[Reach]) -> bool:
     return all(r.cue.direction == "backward" for r in reaches if r.cue.says == "negated")
 
 
-def _is_past(raw: Raw, reaches: Sequence[Reach]) -> bool:
+def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if raw.key in _EVENTS:
         return True
     if raw.concept in ("imaging", "mechanism", "region", "level", "ligament"):
         return False
-    strong = [
-        r for r in reaches if r.cue.says == "historical" and (r.cue.direction == "backward" or r.start < raw.start)
-    ]
-    words = {w for r in strong for w in (r.cue.terms)}
-    return any(w.startswith(("resolved", "healed", "(has|have|had) (since", "used to")) for w in words) and any(
-        r.cue.direction == "backward" for r in strong
+    return any(
+        r.cue.says == "historical" and _GONE.search(text[r.start : r.end]) is not None for r in reaches
     )
 
 
 def _surgery(
-    text: str,
-    raw: Raw,
-    *,
-    past: bool,
-    sentence: Sentence,
-    default: Assertion | None,
-    operative: bool,
-    says: set[str],
+    *, past: bool, sentence: Sentence, default: Assertion | None, operative: bool, says: set[str]
 ) -> Assertion:
+    """An operation is this one in its own report or under "Procedure", else one of the past unless planned."""
     if past or default is Assertion.HISTORICAL:
         return Assertion.HISTORICAL
-    if operative and sentence.section in ("procedure", "operation", "preop_diagnosis", "postop_diagnosis", "", "anesthesia"):
-        return Assertion.AFFIRMED
     if default is not None and "affirmed" not in says:
         return default
-    if operative:
+    if operative or sentence.section in ("procedure", "operation"):
         return Assertion.AFFIRMED
-    window = text[max(sentence.start, raw.start - 80) : min(sentence.end, raw.end + 60)]
-    if _PAST_DATE.search(window) or sentence.section in ("hpi", "past_medical", "exam", "imaging", "impression", "assessment", ""):
-        return Assertion.HISTORICAL
     return Assertion.HISTORICAL

@@ -89,7 +89,7 @@ def _lines(text: str) -> list[tuple[int, int]]:
 
 def _continues(text: str, before: tuple[int, int], line: tuple[int, int], width: int) -> bool:
     """Whether `line` goes on with the sentence of the line before: a wrapped paragraph, not a new entry."""
-    if before[1] != line[0] or text[before[1] - 1] != "\n":
+    if not width or before[1] != line[0] or text[before[1] - 1] != "\n":
         return False
     last = text[before[0] : before[1]].rstrip()
     first = text[line[0] : line[1]].lstrip(" ")
@@ -99,8 +99,16 @@ def _continues(text: str, before: tuple[int, int], line: tuple[int, int], width:
         return False
     if last.endswith((",", "-")) or re.search(r"\b(?:of|the|and|or|with|no|at|to|in|for|a|an|by|from)$", last):
         return len(last) > 0.5 * width
-    wrapped = len(last) >= max(45, 0.72 * width)
-    return wrapped and (first[0].islower() or (first[0].isdigit() and not last.endswith((".", "?", "!"))) or first[0] in "(")
+    fits = len(last) + 1 + len(first.split(maxsplit=1)[0]) <= width
+    return not fits and (first[0].islower() or (first[0].isdigit() and not last.endswith((".", "?", "!"))) or first[0] in "(")
+
+
+def _wrap_width(text: str, lines: list[tuple[int, int]]) -> int:
+    """The width the note was wrapped to by hand, 0 when it was not: three lines or more end near the longest."""
+    lengths = [len(text[a:b].rstrip()) for a, b in lines]
+    longest = max(lengths, default=0)
+    near = sum(length >= 0.8 * longest for length in lengths)
+    return longest if 40 <= longest <= 140 and near >= 3 else 0
 
 
 def _headings_of_line(
@@ -149,7 +157,9 @@ def _stops(text: str, start: int, end: int) -> list[int]:
         if text[at] == ".":
             word = re.search(r"([A-Za-z.]+)$", text[max(start, at - 12) : at])
             before = word.group(1).lower() if word else ""
-            if before in _SHORT or (len(before) == 1 and before not in "lsc" and text[at - 1].isupper()):
+            if before in _SHORT and not text.startswith("  ", match.end()):
+                continue
+            if not text.startswith("  ", match.end()) and (len(before) == 1 and before not in "lsc" and text[at - 1].isupper()):
                 continue
             if re.match(r"\s*\(?\d{1,2}$", text[start:at]):  # "1." opens an item
                 continue
@@ -165,8 +175,7 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     title it does not know. An unknown heading ends the section before it.
     """
     lines = _lines(text)
-    widths = sorted((b - a for a, b in lines), reverse=True)
-    width = widths[len(widths) // 10] if widths else 0
+    width = _wrap_width(text, lines)
     capitals = sum(c.isupper() for c in text) > 0.7 * max(1, sum(c.isalpha() for c in text))
     headings: list[Heading] = []
     sentences: list[Sentence] = []

@@ -27,7 +27,7 @@ class Extractor:
         reading = self._pipeline.read(text)
         kind = kind_of(reading.text, reading.layout)
         facts = [*self._stated(reading, kind), *self._paired(reading, kind)]
-        facts = _distinct(facts)
+        facts = _settled(_distinct(facts), kind)
         found = places(reading.spans)
         facts += _located(found)
         tie_places(reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind)
@@ -69,7 +69,7 @@ class Extractor:
 
     def _stand(self, reading: Reading, kind: Kind, raw: Raw, anchor: Raw, *, base: Assertion | None) -> Assertion | None:
         probe = Raw(raw.concept, raw.value, anchor.start, anchor.end, raw.sentence, anchor.reaches)
-        cues = [c for c in reaching(reading.text, probe) if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor]
+        cues = [c for c in reaching(reading.text, probe, reading.stops) if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor]
         sentence = reading.layout.sentences[raw.sentence]
         return stand(reading.text, probe, cues, sentence, self._defaults, operative=kind.operative, base=base)
 
@@ -101,6 +101,24 @@ def _distinct(facts: Sequence[Fact]) -> list[Fact]:
             continue
         kept.append(fact)
     return kept
+
+
+# Of one place the note says both: the fracture is the compression fracture.
+_MORE_SPECIFIC = {"finding/fracture": "finding/compression_fracture"}
+
+
+def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
+    """Facts without those another makes idle: a plan that the same report carries out, the general beside its kind."""
+    done = {f.key for f in facts if f.assertion is Assertion.AFFIRMED and f.concept in ("surgery", "treatment")}
+    out = []
+    for fact in facts:
+        if kind.operative and fact.assertion is Assertion.HYPOTHETICAL and fact.key in done:
+            continue
+        special = _MORE_SPECIFIC.get(fact.key)
+        if special and any(f.key == special and f.start < fact.end and fact.start < f.end for f in facts):
+            continue
+        out.append(fact)
+    return out
 
 
 def _located(found: Sequence[object]) -> list[Fact]:

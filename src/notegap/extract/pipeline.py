@@ -22,7 +22,7 @@ from spacy.vocab import Vocab
 
 from notegap.extract.boundaries import Layout, blocks, layout
 from notegap.extract.refine.level import find_levels
-from notegap.extract.words import Speller, Tokenizer, plain, words
+from notegap.extract.words import Speller, Tokenizer, fold, plain, words
 from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, regex, slots
 from notegap.model import Cue, Knowledge, Value
 
@@ -97,6 +97,7 @@ class Reading:
     layout: Layout
     spans: tuple[Raw, ...]
     cues: tuple[Reach, ...]
+    stops: tuple[tuple[int, int], ...]
 
 
 class Pipeline:
@@ -110,7 +111,7 @@ class Pipeline:
             self._context_rule, self._section_rule, self._target_rule = parts[1], parts[3], parts[5]
             # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
             self.nlp = Language(Vocab())
-            self.tokenizer = Tokenizer(self.nlp.vocab, Speller(_vocabulary(knowledge), knowledge.spelling_keep))
+            self.tokenizer = Tokenizer(self.nlp.vocab, Speller(*_vocabulary(knowledge), keep=knowledge.spelling_keep))
             self.nlp.tokenizer = self.tokenizer
             options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
             self._phrases = parts[4](self.nlp, name="phrases", phrase_matcher_attr="NORM", **options)
@@ -274,7 +275,8 @@ class Pipeline:
             raw.heading = sentence.heading >= 0 and raw.end <= skeleton.headings[sentence.heading].body and (
                 raw.start >= skeleton.headings[sentence.heading].start
             )
-        return Reading(text, skeleton, tuple(found), tuple(cues))
+        stops = sorted((c.start, c.end) for c in cues if c.cue.says == "terminate")
+        return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops))
 
     def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str, str]]) -> None:
         self._phrases(doc)
@@ -352,18 +354,19 @@ def _term_words(word: str) -> list[str]:
     return [w for w, _, _ in words(word) if w not in "-/_" or len(word) == 1]
 
 
-def _vocabulary(knowledge: Knowledge) -> set[str]:
-    from notegap.extract.words import fold
+def _vocabulary(knowledge: Knowledge) -> tuple[set[str], set[str]]:
+    """(the words typos are mended to: those of concepts; the words left alone: those of cues and headings)."""
+    concepts = _words_of(term for c in knowledge.concepts.values() for v in c.values.values() for term in v.terms)
+    others = [term for c in knowledge.cues for term in c.terms] + [t for s in knowledge.sections for t in s.titles]
+    return concepts, _words_of(others)
 
+
+def _words_of(terms: Iterable[str]) -> set[str]:
     out: set[str] = set()
-    groups: list[Iterable[str]] = [v.terms for c in knowledge.concepts.values() for v in c.values.values()]
-    groups += [c.terms for c in knowledge.cues] + [s.titles for s in knowledge.sections]
-    for terms in groups:
-        for term in terms:
-            places = slots(term)
-            sequences = [slot.words for slot in places] if places is not None else expand(term)
-            for sequence in sequences:
-                out.update(fold(w) for word in sequence if word not in (GAP, NUMBER) for w in _term_words(word))
+    for term in terms:
+        places = slots(term)
+        for sequence in [slot.words for slot in places] if places is not None else expand(term):
+            out.update(fold(w) for word in sequence if word not in (GAP, NUMBER) for w in _term_words(word))
     return out
 
 

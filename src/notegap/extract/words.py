@@ -118,14 +118,16 @@ class Speller:
     """Gives every word its normal form: folded, and mended when it is a long known word with a typo.
 
     A word of 7 letters or more forgives one edit, of 10 or more two; the first letter must be right, and words in
-    `keep` (real words that look like a typo of another) are left alone.
+    `keep` (real words that look like a typo of another) are left alone. `others` are known too, and no typo is
+    mended to one of them: ordinary words ("cleared") have too many neighbours.
     """
 
-    def __init__(self, vocabulary: Iterable[str], keep: Iterable[str] = ()) -> None:
-        self._known = frozenset(vocabulary)
+    def __init__(self, vocabulary: Iterable[str], others: Iterable[str] = (), *, keep: Iterable[str] = ()) -> None:
+        vocabulary = frozenset(vocabulary)
+        self._known = vocabulary | frozenset(others)
         self._keep = frozenset(fold(w) for w in keep)
         self._index: dict[str, list[str]] = {}
-        for word in sorted(self._known):
+        for word in sorted(vocabulary):
             if len(word) >= 7 and word.isalpha():
                 for key in _deletes(word, 2 if len(word) >= 10 else 1):
                     self._index.setdefault(key, []).append(word)

@@ -167,10 +167,14 @@ def checklist(view: View) -> Checklist:
         element.use("code", code)
     known: dict[str, str] = {}
     condition = expr(fields["condition"], items_before=None)
-    requires = tuple(_requirement(element, known) for element in items(fields["requires"]))
-    alerts = tuple(_alert(element, known) for element in items(fields["alerts"])) if "alerts" in fields else ()
-    for element in (*items(fields["requires"]), *(items(fields["alerts"]) if "alerts" in fields else ())):
-        element.use("item defined", f"{id_}/{text(entries(element)['id'])}")
+    asked = items(fields["requires"])
+    if not asked:
+        raise fields["requires"].error("'requires' is empty")
+    warned = items(fields["alerts"]) if "alerts" in fields else []
+    requires = tuple(_requirement(element, known) for element in asked)
+    alerts = tuple(_alert(element, known) for element in warned)
+    for element, item in zip((*asked, *warned), known, strict=True):
+        element.use("item defined", f"{id_}/{item}")
     gaps = [item.id for item in requires]
     raised = [item.id for item in alerts]
     return Checklist(
@@ -182,7 +186,7 @@ def checklist(view: View) -> Checklist:
         condition=condition if isinstance(condition, AnyOf) else AnyOf((condition,)),
         requires=requires,
         alerts=alerts,
-        examples=tuple(_example(element, gaps, raised) for element in items(fields["examples"])),
+        examples=tuple(_example(element, id_, gaps, raised) for element in items(fields["examples"])),
         points_to=expr(fields["points_to"], items_before=None) if "points_to" in fields else None,
         file=view.source.file,
     )
@@ -192,7 +196,7 @@ def _requirement(view: View, known: dict[str, str]) -> Requirement:
     fields = mapping(
         view,
         required=("id", "severity", "basis", "needed_for", "message", "ask", "why", "met"),
-        optional=(*("when", "vague", "uncertain", "refuted", "order", "accepts", "denials", "place", "codes"),),
+        optional=("when", "vague", "uncertain", "refuted", "order", "accepts", "denials", "place", "codes"),
     )
     id_ = _item_id(fields["id"], known)
     tried = (Status.MET, Status.VAGUE, Status.UNCERTAIN, Status.REFUTED)
@@ -200,8 +204,8 @@ def _requirement(view: View, known: dict[str, str]) -> Requirement:
     if severity is Severity.CONDITIONAL and "when" not in fields:
         raise fields["severity"].error("a conditional requirement has to say its condition: 'when' is missing")
     ask = _paragraph(fields["ask"])
-    check_ask(fields["ask"], ask)
-    check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
+    _check_ask(fields["ask"], ask)
+    _check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
 
     def optional(key: str) -> Expr | None:
         return expr(fields[key], items_before=known) if key in fields else None
@@ -240,7 +244,7 @@ def _alert(view: View, known: dict[str, str]) -> Alert:
         optional=("unless", "codes"),
     )
     id_ = _item_id(fields["id"], known)
-    check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
+    _check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
     alert = Alert(
         id=id_,
         alert=AlertKind(choice(fields["alert"], [a.value for a in AlertKind], "kind of alert")),
@@ -255,13 +259,15 @@ def _alert(view: View, known: dict[str, str]) -> Alert:
     return alert
 
 
-def _example(view: View, gaps: list[str], alerts: list[str]) -> ChecklistExample:
+def _example(view: View, family: str, gaps: list[str], alerts: list[str]) -> ChecklistExample:
     """One example; `code` is "" when the file does not say it, load.py then takes the first of the family."""
     fields = mapping(view, required=("name", "note", "gaps"), optional=("alerts", "code", "setting", "claim_codes"))
     claim = fields.get("claim_codes")
     code = ""
     if "code" in fields:
         code = _code(fields["code"])
+        if not code.startswith(family):
+            raise fields["code"].error(f"{code} is not in the family {family} this file is about")
     return ChecklistExample(
         name=text(fields["name"]),
         note=text(fields["note"]),
@@ -515,14 +521,14 @@ _MONEY = re.compile(
 _WRITTEN_CODE = re.compile(r"\b[A-Z]\d[0-9A-Z]\.[0-9A-Z]+|\bICD\b")
 
 
-def check_ask(view: View, ask: str) -> None:
+def _check_ask(view: View, ask: str) -> None:
     """Refuse a question that is none, or that names a code or money (AHIMA/ACDIS 2022)."""
     if not ask.endswith("?"):
         raise view.error("an 'ask' is a question: it has to end with '?'")
-    check_wording(view, ask, codes=False)
+    _check_wording(view, ask, codes=False)
 
 
-def check_wording(view: View, sentence: str, *, codes: bool) -> None:
+def _check_wording(view: View, sentence: str, *, codes: bool) -> None:
     """Refuse a sentence with money in it, or, unless `codes`, a code: it may lead the clinician."""
     money = _MONEY.search(sentence)
     if money is not None:

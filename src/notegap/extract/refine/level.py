@@ -19,7 +19,7 @@ ORDER: tuple[str, ...] = (
     "CO1",
 )
 _RANK = {name: i for i, name in enumerate(ORDER)}
-_MOST = {"C": 7, "T": 12, "L": 6, "S": 5, "CO": 4}
+_MOST = {"C": 7, "T": 12, "L": 6, "S": 5, "CO": 1}
 
 _LETTER = r"(?:Th|TH|Co|CO|C|T|D|L|S|c|t|d|l|s)"
 _ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-| (?=\d\s?-\s?(?:\d|[STLst]))|)(?P<number>\d{{1,2}})"
@@ -31,12 +31,12 @@ _NEXT = re.compile(
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
 
 _ROOT_AFTER = re.compile(
-    r"^[\s,]*(?:(?:and|or|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
-    r"(?:nerves?\b|(?:nerve )?roots?\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|weakness|sensation|numbness|reflex|strength)",
+    r"^[\s,()]*(?:(?:and|or|versus|vs\.?|[CLTS]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
+    r"(?:ne\w{0,3}ves?\b|(?:nerve )?roots?\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|medial branch|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
     re.IGNORECASE,
 )
 _ROOT_BEFORE = re.compile(
-    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|medial branch(?:es)?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
 )
 _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|LT|PP)\b[^.;\n]*$",
@@ -236,7 +236,7 @@ def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
     out: list[str] = []
     for (_, a), (kind, b) in zip(group, group[1:], strict=False):
         run = _between(a, b) or (a, b)
-        if bodies and (kind == "span" or len(run) > 2):
+        if bodies:
             out.extend(run)
         else:
             out.extend(f"{x}-{y}" for x, y in zip(run, run[1:], strict=False))
@@ -260,6 +260,6 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
             return False
-    if set(values) <= {"S1", "S2", "S1-S2"} and _HEART.search(line):
+    if set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line):
         return False
     return True
