@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from notegap.knowledge import load_knowledge
-from notegap.model import REGIONS, Assertion
+from notegap.model import FACTS, REGIONS, Assertion
 
 CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
 OPEN = "open"
@@ -35,6 +35,10 @@ def test_every_concept_and_value_of_the_contract_is_known_and_reported() -> None
 def test_open_concepts_of_the_contract_are_known() -> None:
     concepts = load_knowledge().concepts
     assert [name for name, values in vocabulary().items() if values == OPEN and name not in concepts] == []
+
+
+def test_published_concepts_are_those_of_the_contract() -> None:
+    assert list(FACTS) == list(vocabulary())
 
 
 def test_regions_are_those_of_the_contract() -> None:

@@ -897,6 +897,17 @@ def test_extra_concept_cannot_change_who_sees_ours(tmp_path: Path, monkeypatch: 
     assert str(caught.value) == f"{path}:1: {message}"
 
 
+def test_extra_checklist_without_its_examples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _ship(tmp_path / "ours", monkeypatch)
+    path = tmp_path / "theirs/checklists/M53.2X.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(CHECKLIST.replace(", alerts: [stenosis]", ""))
+    with pytest.raises(KnowledgeError) as caught:
+        load_knowledge([tmp_path / "theirs"])
+    line = line_of(CHECKLIST, "  - id: stenosis")
+    assert str(caught.value) == f"{path}:{line}: no example raises the alert 'stenosis'"
+
+
 def test_checklists_alone_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _ship(tmp_path, monkeypatch)
     assert load_checklists() == load_knowledge().checklists

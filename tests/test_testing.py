@@ -28,7 +28,7 @@ class StandIn:
     mentions: tuple[Mention, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    def extract(self, note: Note) -> tuple[Mention, ...]:
+    def read(self, note: Note) -> tuple[Mention, ...]:
         assert "[" not in note.text
         return self.mentions
 

@@ -11,7 +11,7 @@ from notegap.assess import assess, codes_for
 from notegap.errors import UsageError
 from notegap.icd10cm import CodeSet, load, normalize
 from notegap.knowledge import load_knowledge
-from notegap.model import Knowledge, Mention, Note, Report
+from notegap.model import FACTS, Knowledge, Mention, Note, Report
 
 if TYPE_CHECKING:
     from notegap.extract import Extractor
@@ -46,13 +46,18 @@ class Analyzer:
         error: its check says so.
         """
         asked = tuple(dict.fromkeys(normalize(code) for code in note.codes))
-        mentions = self.extract(note)
+        mentions = self.read(note)
         codes, chosen = self._choose(asked, note, mentions)
         checks = tuple(assess(self.knowledge.checklist(code), code, mentions, note, self.codes) for code in codes)
-        return Report(note=note, code_set=self.codes.release, mentions=mentions, checks=checks, codes_from=chosen)
+        facts = tuple(m for m in mentions if m.concept in FACTS)
+        return Report(note=note, code_set=self.codes.release, mentions=facts, checks=checks, codes_from=chosen)
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
-        """Every fact `note` states, in text order, offsets into `note.text` as given."""
+        """Every fact `note` states of the published concepts, in text order, offsets into `note.text` as given."""
+        return tuple(m for m in self._extractor.mentions(note.text) if m.concept in FACTS)
+
+    def read(self, note: Note) -> tuple[Mention, ...]:
+        """As `extract`, with the mentions of the concepts that only help to assess."""
         return self._extractor.mentions(note.text)
 
     def _choose(self, asked: Sequence[str], note: Note, mentions: Sequence[Mention]) -> tuple[Sequence[str], str]:

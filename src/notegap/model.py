@@ -77,6 +77,21 @@ class AlertKind(StrEnum):
     SEQUENCING = "sequencing"
 
 
+FACTS: tuple[str, ...] = (
+    "region",
+    "level",
+    "ligament",
+    "mechanism",
+    "imaging",
+    "finding",
+    "disease",
+    "neuro",
+    "treatment",
+    "surgery",
+)
+"""The concepts a report publishes (contract/vocabulary.yaml); others help to assess and stay inside."""
+
+
 # ── the note ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -29,8 +29,8 @@ class Reads(Protocol):
         """What it reads with."""
         ...
 
-    def extract(self, note: Note) -> tuple[Mention, ...]:
-        """The mentions of `note`."""
+    def read(self, note: Note) -> tuple[Mention, ...]:
+        """The mentions of `note`, those that only help to assess included."""
         ...
 
     def analyze(self, note: Note) -> Report:
@@ -139,7 +139,7 @@ def _with_concept(marked: Marked, concept: str) -> Marked:
 
 def _run_marked(analyzer: Reads, example: Example, marked: Marked) -> ExampleResult:
     """Every mention of the example's concepts has its mark, and every mark its mention."""
-    found = analyzer.extract(Note(id="example", text=marked.text))
+    found = analyzer.read(Note(id="example", text=marked.text))
     mentions = [mention for mention in found if mention.concept in example.concepts]
     if example.kind == HELPER:
         # A part or a quality is only named, whatever is said of it.

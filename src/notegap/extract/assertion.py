@@ -34,6 +34,14 @@ _EVENTS = frozenset(
     }
 )  # fmt: skip
 _GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
+_TOLD = frozenset({"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"})
+_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|started|ordered|given|recommended|referred|requested|offered)", re.IGNORECASE)
+_RESULT_AFTER = re.compile(
+    r"^(?:\s?scans?|\s?films?|\s?studies|\s?images|\s?reports?|\s?results?|\s?findings?|\s?of the [a-z ]{3,24}?|\s?done|\s?today|\s?obtained|\s?from [\w/, ]{3,20})*,?\s*(?:today\s)?(?:(?:did|does|do)(?: not|n't)?\s)?"
+    r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
+    re.IGNORECASE,
+)
+_RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
 _WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
 _FLIP = {Assertion.NEGATED: Assertion.AFFIRMED, Assertion.AFFIRMED: Assertion.NEGATED}
@@ -103,7 +111,15 @@ def stand(
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
     if raw.concept == "imaging":
+        if _has_result(text, raw):
+            return Assertion.AFFIRMED
         reaches = [r for r in reaches if _about_study(text, raw, r)]
+    if raw.concept == "mechanism":
+        if any(r.cue.says == "hypothetical" for r in reaches):
+            return None  # a mechanism that only might come about brought nothing about
+        reaches = [r for r in reaches if _about_mechanism(text, raw, r)]
+    if raw.concept == "treatment" and sentence.section in _TOLD:
+        reaches = [r for r in reaches if not (r.cue.says == "hypothetical" and _DONE.match(text[r.start : r.end]))]
     says = {reach.cue.says for reach in reaches}
     normal = base is Assertion.NEGATED
     section_default = defaults.get(sentence.section, {}).get(raw.concept)
@@ -115,8 +131,8 @@ def stand(
         return None
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
-    if "hypothetical" in says and "affirmed" not in says and raw.concept not in ("mechanism", "ligament"):
-        return Assertion.HYPOTHETICAL
+    if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
+        return _planned(raw, reaches, says)
     if normal:
         if "negated" in says and not _only_backward_normal(reaches):
             return Assertion.AFFIRMED
@@ -137,6 +153,8 @@ def stand(
         past = False  # a drug or therapy once tried counts as tried (LABELS 16)
     if past and _is_past(text, raw, reaches):
         return Assertion.HISTORICAL
+    if raw.key in _EVENTS and raw.concept == "disease" and sentence.section in ("past_medical", "past_surgical"):
+        return Assertion.HISTORICAL
     if "affirmed" in says:
         return Assertion.AFFIRMED
     return section_default or Assertion.AFFIRMED
@@ -151,8 +169,37 @@ def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
         return reach.end <= raw.start and near <= 3
     if reach.cue.says == Assertion.HYPOTHETICAL:
         word = text[reach.start : reach.end].lower()
-        return bool(reach.cue.concepts) and not word.startswith(("discuss", "explain"))
+        return bool(reach.cue.concepts) and "discuss" not in word and "referred" not in word
     return True
+
+
+def _has_result(text: str, raw: Raw) -> bool:
+    """Whether the words around a study tell what it showed, so that it was done."""
+    after, before = text[raw.end : raw.end + 70], text[max(0, raw.start - 40) : raw.start]
+    return bool(_RESULT_AFTER.match(after) or _RESULT_BEFORE.search(before))
+
+
+def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
+    """Whether a cue denies or hedges the event itself ("no injury"), not something about it ("did not walk after the
+    accident", "no other injury")."""
+    if reach.cue.says not in (Assertion.NEGATED, Assertion.UNCERTAIN):
+        return True
+    if reach.start >= raw.end:
+        return True
+    gap = text[reach.end : raw.start]
+    return len(gap.split()) <= 6 and not re.search(r"\b(?:other|after|following|since|head|prior to|before)\b", gap, re.IGNORECASE)
+
+
+def _planned(raw: Raw, reaches: Sequence[Reach], says: set[str]) -> Assertion:
+    """A plan that is denied is denied ("no need for surgery"), a hedge next to the word outweighs a plan far from it."""
+    ahead = [r for r in reaches if r.end <= raw.start]
+    plan = max((r.start for r in ahead if r.cue.says == "hypothetical"), default=raw.start)
+    if raw.concept in _ORDERABLE and any(r.cue.says == "negated" and r.start <= plan for r in ahead):
+        return Assertion.NEGATED
+    nearest = max(ahead, key=lambda r: r.end, default=None)
+    if nearest is not None and nearest.cue.says == "uncertain" and raw.concept not in _ORDERABLE:
+        return Assertion.UNCERTAIN
+    return Assertion.HYPOTHETICAL
 
 
 def _only_backward_normal(reaches: Sequence[Reach]) -> bool:
@@ -161,7 +208,10 @@ def _only_backward_normal(reaches: Sequence[Reach]) -> bool:
 
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if raw.key in _EVENTS:
-        return True
+        return not any(
+            r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
+            for r in reaches
+        )
     if raw.concept in ("imaging", "mechanism", "region", "level", "ligament"):
         return False
     return any(

@@ -40,8 +40,11 @@ class Extractor:
     def _stated(self, reading: Reading, kind: Kind) -> list[Fact]:
         """The facts whose words name them."""
         out = []
+        elsewhere = _elsewhere(reading.spans)
         for raw in reading.spans:
             if raw.concept not in self._reported or raw.concept == "level":
+                continue
+            if raw.sentence in elsewhere and (raw.concept == "imaging" or raw.key == "mechanism/degenerative"):
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if assertion is not None:
@@ -92,6 +95,13 @@ class Extractor:
         )
 
 
+def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:
+    """The sentences that speak of another part of the body and of no part of the spine."""
+    other = {r.sentence for r in spans if r.key.startswith("part/other_")}
+    spine = {r.sentence for r in spans if r.concept in ("region", "level", "ligament", "finding")}
+    return frozenset(other - spine)
+
+
 def _distinct(facts: Sequence[Fact]) -> list[Fact]:
     """One fact where a phrase and a pair say the same of the same words: the one stated in one phrase."""
     kept: list[Fact] = []
@@ -107,12 +117,24 @@ def _distinct(facts: Sequence[Fact]) -> list[Fact]:
 _MORE_SPECIFIC = {"finding/fracture": "finding/compression_fracture"}
 
 
+# A hedge about a symptom, disease or cause that the note states elsewhere takes nothing back from it.
+_OUTWEIGHED = {
+    ("neuro", Assertion.UNCERTAIN),
+    ("disease", Assertion.UNCERTAIN),
+    ("mechanism", Assertion.UNCERTAIN),
+    ("mechanism", Assertion.NEGATED),
+}
+
+
 def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
     """Facts without those another makes idle: a plan that the same report carries out, the general beside its kind."""
+    sure = {f.key for f in facts if f.assertion is Assertion.AFFIRMED}
     done = {f.key for f in facts if f.assertion is Assertion.AFFIRMED and f.concept in ("surgery", "treatment")}
     out = []
     for fact in facts:
         if kind.operative and fact.assertion is Assertion.HYPOTHETICAL and fact.key in done:
+            continue
+        if fact.key in sure and (fact.concept, fact.assertion) in _OUTWEIGHED:
             continue
         special = _MORE_SPECIFIC.get(fact.key)
         if special and any(f.key == special and f.start < fact.end and fact.start < f.end for f in facts):

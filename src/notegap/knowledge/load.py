@@ -25,6 +25,9 @@ from notegap.model import Checklist, Concept, Cue, Knowledge, Pair, SectionRule,
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
+ITEMS = Coverage(values=False, silence=False, cues=False)
+"""Without these examples a directory is not loaded. Ours are held to all of Coverage by tests/test_patterns.py."""
+
 T = TypeVar("T")
 
 MODEL_FILES = ("context", "sections", "abbreviations", "spelling")
@@ -70,6 +73,8 @@ def _load_knowledge(extra: tuple[Path, ...]) -> Knowledge:
     for directory in extra:
         added = _read_part([_Root(directory, str(directory))], needs_all=False)
         check.check_part(added.concepts, added.checklists)
+        for error in check.missing_examples(_freeze(added), added.uses, ITEMS):
+            raise error
         part = _merge(part, added)
     knowledge = _freeze(part)
     check.check_knowledge(knowledge, part.uses)
