@@ -104,10 +104,12 @@ def stand(
     defaults: Mapping[str, Mapping[str, Assertion]],
     *,
     operative: bool,
+    risk: bool = False,
     base: Assertion | None = None,
 ) -> Assertion | None:
     """The assertion of `raw`; None when nothing should be said of it (a family history that is denied).
 
+    `risk`: the sentence names the risks of a procedure (LABELS 21).
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
     if raw.concept == "imaging":
@@ -131,6 +133,8 @@ def stand(
         return None
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
+    if risk and raw.concept in ("finding", "neuro", "disease", "surgery"):
+        return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
         return _planned(raw, reaches, says)
     if normal:
@@ -145,7 +149,8 @@ def stand(
         return base
     past = "historical" in says
     if raw.concept == "surgery":
-        told = [r for r in reaches if r.cue.says == "historical"]
+        told = [r for r in reaches if r.cue.says == "historical" and not _GONE.search(text[r.start : r.end])]
+        past = bool(told)
         if section_default is Assertion.AFFIRMED:
             past = any(not _WEAKLY_PAST.match(text[r.start : r.end]) for r in told)
         return _surgery(past=past, sentence=sentence, default=section_default, operative=operative, says=says)

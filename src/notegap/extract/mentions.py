@@ -40,11 +40,13 @@ class Extractor:
     def _stated(self, reading: Reading, kind: Kind) -> list[Fact]:
         """The facts whose words name them."""
         out = []
-        elsewhere = _elsewhere(reading.spans)
+        elsewhere, no_spine = _elsewhere(reading.spans)
         for raw in reading.spans:
             if raw.concept not in self._reported or raw.concept == "level":
                 continue
             if raw.sentence in elsewhere and (raw.concept == "imaging" or raw.key == "mechanism/degenerative"):
+                continue
+            if raw.key in _ANYWHERE and raw.sentence in no_spine:
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if assertion is not None:
@@ -74,7 +76,10 @@ class Extractor:
         probe = Raw(raw.concept, raw.value, anchor.start, anchor.end, raw.sentence, anchor.reaches)
         cues = [c for c in reaching(reading.text, probe, reading.stops) if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor]
         sentence = reading.layout.sentences[raw.sentence]
-        return stand(reading.text, probe, cues, sentence, self._defaults, operative=kind.operative, base=base)
+        risk = raw.sentence in reading.risks
+        return stand(
+            reading.text, probe, cues, sentence, self._defaults, operative=kind.operative, risk=risk, base=base
+        )
 
     def _mention(self, text: str, reading: Reading, fact: Fact) -> Mention:
         return Mention(
@@ -95,11 +100,31 @@ class Extractor:
         )
 
 
-def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:
-    """The sentences that speak of another part of the body and of no part of the spine."""
+# Findings that any bone or joint can have: in a sentence about another part of the body they are that part's.
+_ANYWHERE = frozenset(
+    f"finding/{value}"
+    for value in (
+        "fracture", "dislocation", "subluxation", "mass", "bone_erosion", "osteophyte", "marrow_signal_change",
+        "destructive_lesion", "fluid_collection", "osteomyelitis",
+    )
+)  # fmt: skip
+
+
+def _elsewhere(spans: Sequence[Raw]) -> tuple[frozenset[int], frozenset[int]]:
+    """(sentences about another part of the body without any finding of the spine, those that name no spinal place)."""
     other = {r.sentence for r in spans if r.key.startswith("part/other_")}
-    spine = {r.sentence for r in spans if r.concept in ("region", "level", "ligament", "finding")}
-    return frozenset(other - spine)
+    place = {
+        r.sentence
+        for r in spans
+        if r.concept in ("region", "level", "ligament") or (r.concept == "part" and r.value in _SPINAL_PARTS)
+    }
+    spine = place | {r.sentence for r in spans if r.concept == "finding"}
+    return frozenset(other - spine), frozenset(other - place)
+
+
+_SPINAL_PARTS = frozenset(
+    {"canal", "thecal_sac", "foramen", "lateral_recess", "disc", "disc_space", "facet", "vertebra", "cord", "nerve_root", "endplate", "motion_segment"}
+)
 
 
 def _distinct(facts: Sequence[Fact]) -> list[Fact]:

@@ -22,6 +22,7 @@ from spacy.vocab import Vocab
 
 from notegap.extract.boundaries import Layout, blocks, layout
 from notegap.extract.refine.level import find_levels
+from notegap.extract.risks import risk_sentences
 from notegap.extract.words import Speller, Tokenizer, fold, plain, words
 from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, regex, slots
 from notegap.model import Cue, Knowledge, Value
@@ -98,6 +99,7 @@ class Reading:
     spans: tuple[Raw, ...]
     cues: tuple[Reach, ...]
     stops: tuple[tuple[int, int], ...]
+    risks: frozenset[int]
 
 
 class Pipeline:
@@ -276,7 +278,8 @@ class Pipeline:
                 raw.start >= skeleton.headings[sentence.heading].start
             )
         stops = sorted((c.start, c.end) for c in cues if c.cue.says == "terminate")
-        return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops))
+        risks = risk_sentences(text, skeleton.sentences)
+        return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops), risks)
 
     def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str, str]]) -> None:
         self._phrases(doc)

@@ -39,7 +39,7 @@ _ROOT_BEFORE = re.compile(
     r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|medial branch(?:es)?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
 )
 _SENSORIMOTOR = re.compile(
-    r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|LT|PP)\b[^.;\n]*$",
+    r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|(?-i:LT|PP))\b[^.;\n]*$",
     re.IGNORECASE,
 )
 _SEQUENCE_AFTER = re.compile(
@@ -66,7 +66,9 @@ _OTHER_AFTER = re.compile(
     r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|joint\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro)",
     re.IGNORECASE,
 )
-_BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:vertebra(?:e|s)?\b|vertebral|bod(?:y|ies)|pedicles?|spinous|lamina\b|laminae\b|transverse processes)", re.IGNORECASE)
+_BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
+_BODIES_BEFORE = re.compile(r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE)
+_BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,10 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             break
         end = step.end()
     values: list[str] = []
-    bodies = bool(_BODIES_AFTER.match(text[end : end + 40]))
+    before = text[max(0, match.start() - 40) : match.start()]
+    bodies = bool(_BODIES_AFTER.match(text[end : end + 40]) or _BODIES_BEFORE.search(before))
+    if _BETWEEN.search(before) and len(groups) == 2 and all(len(g) == 1 for g in groups):
+        groups = [[groups[0][0], ("span", groups[1][0][1])]]  # "between C4 and C6"
     for group in groups:
         values.extend(_expand(group, bodies=bodies))
     return end, tuple(dict.fromkeys(values)), all(len(g) == 1 for g in groups)
@@ -236,7 +241,7 @@ def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
     out: list[str] = []
     for (_, a), (kind, b) in zip(group, group[1:], strict=False):
         run = _between(a, b) or (a, b)
-        if bodies:
+        if bodies and (len(run) > 2 or kind in ("span", "dash")):
             out.extend(run)
         else:
             out.extend(f"{x}-{y}" for x, y in zip(run, run[1:], strict=False))
