@@ -217,7 +217,7 @@ def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
             r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
             for r in reaches
         )
-    if raw.concept in ("imaging", "mechanism", "region", "level", "ligament"):
+    if raw.concept in ("imaging", "mechanism", "region", "level", "ligament", "course"):
         return False
     return any(
         r.cue.says == "historical" and _GONE.search(text[r.start : r.end]) is not None for r in reaches

@@ -92,21 +92,28 @@ class PairRules:
 
     def _said(self, text: str, change: Raw, groups: list[list[Raw]]) -> list[Said]:
         best: tuple[float, list[Raw]] | None = None
+        elsewhere: float | None = None  # how near a part of another region of the body is
         for group in groups:
             members = [p for p in group if not _overlap(p, change)]
             fits = [p for p in members if self.of(change, p)]
-            elsewhere = all(p.value.startswith("other_") for p in members)
-            if not members or not (fits or elsewhere):
+            if not fits and not all(p.value.startswith("other_") for p in members):
                 continue
-            cost = _cost(text, change, members)
-            if cost is not None and (best is None or cost < best[0]):
+            cost = _cost(text, change, members) if members else None
+            if cost is None:
+                continue
+            if not fits:
+                elsewhere = cost if elsewhere is None else min(cost, elsewhere)
+            elif best is None or cost < best[0]:
                 best = (cost, fits)
         if best is None:
             return []
+        # "sensation is decreased over the foot" is said of sensation; "the meniscus is torn, the discs not" of the knee.
+        near = elsewhere is not None and elsewhere < best[0]
         return [
             Said(concept, value, part, change, assertion)
             for part in best[1]
             for concept, value, assertion in self.of(change, part)
+            if not (near and concept == "finding")
         ]
 
 

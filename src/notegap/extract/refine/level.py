@@ -56,14 +56,14 @@ _VERTEBRA_AFTER = re.compile(
     re.IGNORECASE,
 )
 _HEART = re.compile(
-    r"\b(?:heart|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\bS3\b|\bS4\b"
+    r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\bS3\b|\bS4\b"
 )
 _OTHER_BEFORE = re.compile(
     r"(?:vitamin|vit\.?|free|total|serum|complement|hepatitis|grade|stage|phase|type|class|schedule|factor|clade|figure|table|room|unit|section|age)\s*$",
     re.IGNORECASE,
 )
 _OTHER_AFTER = re.compile(
-    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|joint\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro)",
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro)",
     re.IGNORECASE,
 )
 _BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
@@ -265,6 +265,8 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
             return False
+    if values == ("S1",) and re.match(r"\s*joint\b", after):
+        return False  # "S1 joint" is a slip for "SI joint"
     if set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line):
         return False
     return True
