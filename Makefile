@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-SAMPLE := sample_notes/flavum_run_on_dictation.txt
+SAMPLE := sample_notes/prolotherapy_template.txt
 # A name on the PATH may be a stub that does not run: each is tried. PYTHON=... asks for one.
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell \
   $(name) -c 'import sys; print((3, 11) <= sys.version_info[:2] <= (3, 12) or "")' 2>/dev/null),$(name))))
@@ -29,7 +29,7 @@ help:
 
 # Exit code 1 means that the note has gaps, which is what a demo should show.
 demo: $(INSTALLED)
-	@echo '$$ notegap check $(SAMPLE) --code M24.28'
+	@echo '$$ $(BIN)/notegap check $(SAMPLE) --code M24.28'
 	@$(BIN)/notegap check $(SAMPLE) --code M24.28 || test $$? -eq 1
 
 test: $(INSTALLED)
@@ -41,8 +41,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 samples: $(INSTALLED)
-	$(BIN)/python tests/test_samples.py
-	$(BIN)/python tests/test_docs.py
+	FIX_GOLDEN=1 $(BIN)/python -m pytest tests/test_samples.py tests/test_docs.py
 
 icd10cm: $(INSTALLED)
 	$(BIN)/python -m notegap.icd10cm.compile
@@ -78,11 +77,11 @@ $(BIN)/python: | python-found
 	  { echo 'notegap needs Python 3.11 or 3.12; $(PYTHON) is another.' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo '$(PYTHON) cannot make virtual environments: install its venv package (on Debian: python3-venv).' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml $(wildcard locks/*.txt) | $(BIN)/python
 	@echo 'Installing the locked dependencies into $(VENV); the first time takes a minute or two.'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
 	  -r "locks/python$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

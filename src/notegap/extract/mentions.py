@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from notegap.extract.assertion import reaching, stand
 from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
-from notegap.extract.pipeline import Pipeline, Raw, Reading
+from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading
 from notegap.extract.refine.level import region_of
 from notegap.extract.ties import Fact, places, tie_causes, tie_places, tie_qualities, tie_sources
 from notegap.model import Assertion, Knowledge, Mention
@@ -36,6 +36,20 @@ class Extractor:
         tie_qualities(reading.text, facts, reading.spans)
         facts.sort(key=lambda f: (f.start, f.end, f.concept, f.value))
         return tuple(self._mention(text, reading, fact) for fact in facts)
+
+    def said_of(self, text: str, spans: Sequence[tuple[int, int]]) -> tuple[frozenset[str], ...]:
+        """What the cues and the section of each of `spans` (offsets into `text`) say of it: assertions by name.
+
+        For measuring the cues on conditions that no concept knows; `mentions` weighs them into one assertion.
+        """
+        reading = self._pipeline.read(text, spans)
+        said: list[frozenset[str]] = [frozenset()] * len(spans)
+        for raw in reading.spans:
+            if raw.concept == GIVEN:
+                cues = reaching(reading.text, raw, reading.stops)
+                section = reading.layout.sentences[raw.sentence].section
+                said[int(raw.value)] = frozenset(c.cue.says for c in cues) | _SECTION_SAYS.get(section, frozenset())
+        return tuple(said)
 
     def _stated(self, reading: Reading, kind: Kind) -> list[Fact]:
         """The facts whose words name them."""
@@ -99,6 +113,12 @@ class Extractor:
             sentence=fact.sentence,
         )
 
+
+_SECTION_SAYS = {
+    "family_history": frozenset({"family"}),
+    "past_medical": frozenset({"historical"}),
+    "past_surgical": frozenset({"historical"}),
+}
 
 # Findings that any bone or joint can have: in a sentence about another part of the body they are that part's.
 _ANYWHERE = frozenset(

@@ -24,7 +24,7 @@ from notegap.extract.boundaries import Layout, blocks, layout
 from notegap.extract.refine.level import find_levels
 from notegap.extract.risks import risk_sentences
 from notegap.extract.words import Speller, Tokenizer, fold, plain, words
-from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, regex, slots
+from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, needed, regex, slots
 from notegap.model import Cue, Knowledge, Value
 
 # PyRuSH logs every token it sees at DEBUG to stderr; it is imported by medspaCy and never used here.
@@ -53,9 +53,12 @@ def _import_medspacy() -> tuple[Any, Any, Any, Any, Any, Any]:
 
 
 _GROUP = "medspacy_spans"
+GIVEN = "given"
+"""The concept of spans that are not found but given to `read`."""
 _NEVER = "\x00"
-WRITTEN_OUT = 30
-"""A term that stands for more word sequences than this is matched place by place."""
+WRITTEN_OUT = 16
+"""Word sequences for each first word of a term, up to which they are written out: a phrase is matched faster than a
+pattern, and a pattern is built as slowly as so many phrases."""
 _GAP_TOKENS: list[dict[str, Any]] = [
     {"NORM": {"NOT_IN": [".", ";", ":", "?", "!"]}, "IS_SENT_START": False, "OP": "?"}
 ] * 3
@@ -115,6 +118,7 @@ class Pipeline:
             self.nlp = Language(Vocab())
             self.tokenizer = Tokenizer(self.nlp.vocab, Speller(*_vocabulary(knowledge), keep=knowledge.spelling_keep))
             self.nlp.tokenizer = self.tokenizer
+            self._normal: dict[str, tuple[str, ...]] = {}
             options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
             self._phrases = parts[4](self.nlp, name="phrases", phrase_matcher_attr="NORM", **options)
             self._acronyms = parts[4](self.nlp, name="acronyms", phrase_matcher_attr="LEMMA", **options)
@@ -139,14 +143,15 @@ class Pipeline:
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
-    def _add_concepts(self, knowledge: Knowledge) -> list[tuple[str, str, re.Pattern[str]]]:
-        patterns: list[tuple[str, str, re.Pattern[str]]] = []
+    def _add_concepts(self, knowledge: Knowledge) -> list[tuple[str, tuple[str, ...], str]]:
+        """Fill the matchers; give back what they cannot match: (label, letters of which each match holds one, pattern)."""
+        patterns: list[tuple[str, tuple[str, ...], str]] = []
         for concept in knowledge.concepts.values():
             for value in concept.values.values():
                 label = f"{concept.name}/{value.name}"
                 self._phrases.add(list(self._target_rules(label, value)))
                 self._acronyms.add([self._target_rule(short, label) for short in value.acronyms])
-                patterns.extend((concept.name, value.name, regex(p)) for p in value.patterns)
+                patterns.extend((label, needed(p), p) for p in value.patterns)
         for short, long in knowledge.abbreviations.items():
             self._acronyms.add([self._target_rule(short, f"abbreviation/{long}")])
         return patterns
@@ -155,7 +160,7 @@ class Pipeline:
         seen: set[tuple[str, ...]] = set()
         for term in value.terms:
             places = slots(term)
-            if places is not None and (count(places) > WRITTEN_OUT or any(s.words == (GAP,) for s in places)):
+            if places is not None and (_is_wide(places) or any(s.words == (GAP,) for s in places)):
                 for pattern in self._place_patterns(places):
                     yield self._target_rule(term, label, pattern=pattern)
                 continue
@@ -191,12 +196,14 @@ class Pipeline:
             yield [head, *tail]
 
     def _tokens(self, sequence: Sequence[str]) -> tuple[str, ...]:
+        """The words of a term in normal form."""
         out: list[str] = []
         for word in sequence:
-            if word in (GAP, NUMBER):
-                out.append(word)
-            else:
-                out.extend(self.tokenizer.speller(w) for w in _term_words(word))
+            known = self._normal.get(word)
+            if known is None:
+                known = (word,) if word in (GAP, NUMBER) else tuple(map(self.tokenizer.speller, _term_words(word)))
+                self._normal[word] = known
+            out.extend(known)
         return tuple(out)
 
     def _context_rules(self, cues: Iterable[Cue]) -> Iterator[Any]:
@@ -251,8 +258,11 @@ class Pipeline:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
-    def read(self, note: str) -> Reading:
-        """Every span and cue of `note`, offsets in the text as given."""
+    def read(self, note: str, given: Sequence[tuple[int, int]] = ()) -> Reading:
+        """Every span and cue of `note`, offsets in the text as given.
+
+        `given` are spans of the caller's own: they come back as spans of the concept `GIVEN`, numbered.
+        """
         text = plain(note)
         skeleton = layout(text, self.section_of)
         found: list[Raw] = []
@@ -264,6 +274,10 @@ class Pipeline:
             starts = [s + len(text[start + s :]) - len(text[start + s :].lstrip(" \n,")) for s in starts]
             doc = self.tokenizer(text[start:end], starts)
             self._match(doc, text[start:end], short)
+            for number, (a, b) in enumerate(given):
+                if start <= a < end:
+                    span = doc.char_span(a - start, min(b, end) - start, f"{GIVEN}/{number}", alignment_mode="expand")
+                    doc.spans[_GROUP].append(span)
             spans, reaches = self._apply_context(doc, start)
             found.extend(spans)
             cues.extend(reaches)
@@ -286,9 +300,11 @@ class Pipeline:
         self._acronyms(doc)
         low = text.lower()
         extra = []
-        for concept, value, pattern in self._patterns:
-            for match in pattern.finditer(low):
-                span = doc.char_span(match.start(), match.end(), label=f"{concept}/{value}", alignment_mode="expand")
+        for label, letters, pattern in self._patterns:
+            if letters and not any(word in low for word in letters):
+                continue
+            for match in regex(pattern).finditer(low):
+                span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
                 if span is not None and match.end() > match.start():
                     extra.append(span)
         for word, concept, value in short:
@@ -321,7 +337,7 @@ class Pipeline:
             raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
         return list(raws.values()), list(reaches.values())
 
-    def _defined(self, text: str) -> list[tuple[str, str, str]]:
+    def _defined(self, text: str) -> list[tuple[str, tuple[str, ...], str]]:
         """Abbreviations this note defines, "long form (SHORT)": each short form with the concepts of its long form."""
         if not re.search(r"\(\s?[A-Z][A-Za-z]{1,7}\s?\)", text):
             return []
@@ -352,6 +368,11 @@ def _detector(nlp: Any, factory: Any) -> Any:
     return factory(nlp)
 
 
+def _is_wide(places: Sequence[Slot]) -> bool:
+    return count(places) > WRITTEN_OUT * len(places[0].words)
+
+
+@lru_cache(maxsize=20_000)
 def _term_words(word: str) -> list[str]:
     """A term's word as the tokenizer would cut it, hyphens and slashes between letters dropped."""
     return [w for w, _, _ in words(word) if w not in "-/_" or len(word) == 1]
@@ -365,12 +386,12 @@ def _vocabulary(knowledge: Knowledge) -> tuple[set[str], set[str]]:
 
 
 def _words_of(terms: Iterable[str]) -> set[str]:
-    out: set[str] = set()
+    written: set[str] = set()
     for term in terms:
         places = slots(term)
         for sequence in [slot.words for slot in places] if places is not None else expand(term):
-            out.update(fold(w) for word in sequence if word not in (GAP, NUMBER) for w in _term_words(word))
-    return out
+            written.update(sequence)
+    return {fold(w) for word in written - {GAP, NUMBER} for w in _term_words(word)}
 
 
 def _token_pattern(tokens: Sequence[str]) -> list[dict[str, Any]]:

@@ -102,6 +102,7 @@ class _Root:
 
     path: Path
     shown: str
+    shipped: bool = False
 
 
 def _shipped_roots() -> list[_Root]:
@@ -111,7 +112,7 @@ def _shipped_roots() -> list[_Root]:
         places = [place / name for place in (_PACKAGE, _CHECKOUT) if (place / name).is_dir()]
         if not places:
             raise KnowledgeError(f"{name}/: notegap's folder of that name is missing; install notegap again")
-        roots.append(_Root(places[0], name))
+        roots.append(_Root(places[0], name, shipped=True))
     return roots
 
 
@@ -126,7 +127,7 @@ def _files(root: _Root, folder: str) -> list[_Root]:
             if path.suffix in (".yml", ".YAML", ".YML"):
                 raise KnowledgeError(f"{name}: name it {path.stem}.yaml, or it would not be read")
             if path.suffix == ".yaml":
-                found.append(_Root(path, name))
+                found.append(_Root(path, name, root.shipped))
     return found
 
 
@@ -134,7 +135,7 @@ def _model_file(root: _Root, name: str) -> _Root | None:
     """One file of models/ in a root, or None."""
     for inner in (f"{name}.yaml", f"models/{name}.yaml"):
         if (root.path / inner).is_file():
-            return _Root(root.path / inner, f"{root.shown}/{inner}")
+            return _Root(root.path / inner, f"{root.shown}/{inner}", root.shipped)
     return None
 
 
@@ -229,7 +230,7 @@ def _read(file: _Root, shape: Callable[[View], T]) -> tuple[T, _Part]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise Place(file.shown, line).error("this is not UTF-8 text") from None
-    view = compose(text, file.shown)
+    view = compose(text, file.shown, tested=file.shipped)
     value = shape(view)
     digest = hashlib.sha256(file.shown.encode() + b"\0" + raw).hexdigest()
     return value, _Part(uses=tuple(view.source.uses), digests=(digest,))

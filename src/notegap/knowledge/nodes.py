@@ -50,6 +50,7 @@ class Source:
     """One file being read, and the names it uses."""
 
     file: str
+    tested: bool = False  # shipped with notegap, whose tests compile its regular expressions
     uses: list[Use] = field(default_factory=list)
 
 
@@ -90,9 +91,9 @@ _TAGS: dict[type, str] = {
 }
 
 
-def compose(text: str, file: str) -> View:
+def compose(text: str, file: str, *, tested: bool = False) -> View:
     """Read YAML `text` of `file`; KnowledgeError when it is no YAML or empty."""
-    source = Source(file)
+    source = Source(file, tested)
     try:
         node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:

@@ -28,6 +28,7 @@ MAX_EXPANSIONS = 400
 
 _PIECE = re.compile(r"\.\.\.|…|[()\[\]|]|\s+|(?:\\[()\[\]|]|[^\s()\[\]|…\\])+|\\")
 _ESCAPED = re.compile(r"\\([()\[\]|])")
+_REGEX_PIECE = re.compile(r"\\.|[A-Za-z0-9 ]+|.", re.DOTALL)
 _CLOSES = {"(": ")", "[": "]"}
 
 _Sequences = tuple[tuple[str, ...], ...]
@@ -105,6 +106,73 @@ def check_term(term: str) -> None:
 def regex(text: str) -> re.Pattern[str]:
     """The compiled regular expression `text`. Kept: checking a file and reading notes with it pay for it once."""
     return re.compile(text)
+
+
+def needed(text: str) -> tuple[str, ...]:
+    """Letters of which every match of the regular expression `text` holds one; () when there are none to be sure of.
+
+    Looking for them first spares compiling and running most patterns on most notes. `text` is matched on lower case.
+    """
+    branches = _branches(text)
+    if len(branches) > 1:
+        found = [needed(branch) for branch in branches]
+        return tuple(dict.fromkeys(word for words in found for word in words)) if all(found) else ()
+    best: tuple[str, ...] = ()
+    at = 0
+    while match := _REGEX_PIECE.match(text, at):
+        piece, at = match.group(), match.end()
+        words: tuple[str, ...] = ()
+        if piece == "[":
+            at = _set_end(text, at)
+        elif piece == "(":
+            end = _group_end(text, at)
+            inner, at = text[at:end], end + 1
+            if inner.startswith("?:") and text[at : at + 1] not in ("?", "*", "{"):
+                words = needed(inner[2:])
+        elif piece[0].isalnum() or piece[0] == " ":
+            # A repeat or a question mark is about the last letter only.
+            sure = piece[:-1] if text[at : at + 1] in ("?", "*", "{") else piece
+            words = (sure,) if len(sure.strip()) >= 3 else ()
+        if words and (not best or min(map(len, words)) > min(map(len, best))):
+            best = words
+    return best
+
+
+def _branches(text: str) -> list[str]:
+    """The alternatives of a regular expression, those within its groups left whole."""
+    out, start, at = [], 0, 0
+    while match := _REGEX_PIECE.match(text, at):
+        piece, at = match.group(), match.end()
+        if piece == "[":
+            at = _set_end(text, at)
+        elif piece == "(":
+            at = _group_end(text, at) + 1
+        elif piece == "|":
+            out.append(text[start : at - 1])
+            start = at
+    return [*out, text[start:]]
+
+
+def _group_end(text: str, at: int) -> int:
+    """Where the group whose bracket opened before `at` closes."""
+    depth = 1
+    while match := _REGEX_PIECE.match(text, at):
+        piece, at = match.group(), match.end()
+        if piece == "[":
+            at = _set_end(text, at)
+        depth += (piece == "(") - (piece == ")")
+        if depth == 0:
+            return at - 1
+    return len(text)
+
+
+def _set_end(text: str, at: int) -> int:
+    """Just after the `]` that closes the set opened before `at`."""
+    at += text.startswith("^", at)
+    at += text.startswith("]", at)
+    while at < len(text) and text[at] != "]":
+        at += 2 if text[at] == "\\" else 1
+    return at + 1
 
 
 @lru_cache(maxsize=20_000)
