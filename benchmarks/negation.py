@@ -64,10 +64,9 @@ def read_cases(path: Path) -> list[Case]:
 
 def _case(row: dict[str, str]) -> Case:
     text, words = row["sentence"], row["condition"].split()
-    found = None
-    for flags in (0, re.IGNORECASE):
-        written = [word.upper() if flags == 0 else word for word in words]
-        found = found or re.search(r"\s*".join(re.escape(c) for c in "".join(written)), text, flags)
+    # A few conditions run past the end of their sentence: then as much of the condition as stands in it.
+    spaced = [r"\s*".join(re.escape(c) for c in "".join(words[:n])) for n in range(len(words), 0, -1)]
+    found = next((m for pattern in spaced if (m := _in_capitals(pattern, text))), None)
     if found is None:
         raise ValueError(f"{row['id']}: the condition does not stand in the sentence")
     start, end = found.span()
@@ -79,6 +78,12 @@ def _case(row: dict[str, str]) -> Case:
     }
     gold = frozenset(kind for kind, is_said in says.items() if is_said)
     return Case(row["id"], text[:start] + condition + text[end:], start, end, gold)
+
+
+def _in_capitals(pattern: str, text: str) -> re.Match[str] | None:
+    """The first match that is written in capitals, else the first."""
+    matches = list(re.finditer(pattern, text, re.IGNORECASE))
+    return next((m for m in matches if m.group() == m.group().upper()), matches[0] if matches else None)
 
 
 def ours() -> Reader:

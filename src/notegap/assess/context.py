@@ -27,6 +27,7 @@ class Context:
     checklist: Checklist
     code: str
     mentions: tuple[Mention, ...]
+    by_sentence: Mapping[int, Sequence[Mention]]
     codes: CodeSet
     claim: tuple[str, ...] | None
     condition: tuple[Mention, ...] = ()
@@ -38,6 +39,14 @@ class Context:
     def on_claim(self) -> tuple[str, ...]:
         """The claim's codes, none when no claim was given."""
         return self.claim or ()
+
+
+def by_sentence(mentions: Sequence[Mention]) -> Mapping[int, Sequence[Mention]]:
+    """`mentions` of each sentence: looking only there keeps a long note from costing the square of its length."""
+    found: dict[int, list[Mention]] = {}
+    for mention in mentions:
+        found.setdefault(mention.sentence, []).append(mention)
+    return found
 
 
 FINAL = frozenset({"assessment", "assessment_plan", "impression", "postop_diagnosis"})

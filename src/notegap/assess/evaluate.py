@@ -17,6 +17,7 @@ from notegap.assess.context import (
     AFFIRMED,
     FINAL,
     Context,
+    by_sentence,
     claim_of,
     established,
     regions_of,
@@ -110,10 +111,12 @@ def context_of(checklist: Checklist, code: str, mentions: Sequence[Mention], not
 
     The condition is read before its regions are known: an `at: condition` inside it narrows nothing.
     """
+    counted = established(mentions, note.setting)
     bare = Context(
         checklist=checklist,
         code=code,
-        mentions=established(mentions, note.setting),
+        mentions=counted,
+        by_sentence=by_sentence(counted),
         codes=codes,
         claim=claim_of(note),
         code_regions=regions_of_code(checklist, code, codes),
@@ -193,12 +196,11 @@ def _is_placed(mention: Mention, at: str | tuple[str, ...] | None, context: Cont
 
 def _shares_sentence(mention: Mention, names: frozenset[str], context: Context) -> bool:
     """Whether one of `names` stands in the same sentence, stated or under the same cue: "no loss at S1"."""
-    return any(
-        other.sentence == mention.sentence
-        and other is not mention
+    return bool(names) and any(
+        other is not mention
         and other.assertion in (Assertion.AFFIRMED, Assertion.UNCERTAIN, mention.assertion)
         and _is_any_of((other.key,), names)
-        for other in context.mentions
+        for other in context.by_sentence.get(mention.sentence, ())
     )
 
 
@@ -206,13 +208,14 @@ def _places_of(found: Sequence[Mention], wanted: Select, context: Context) -> tu
     """Where a place is asked for, the words that name it: the regions and levels in the sentences of `found`."""
     if not (wanted.has_region or wanted.has_level):
         return ()
-    return tuple(
+    concepts = ("region", "level") if wanted.has_region else ("level",)
+    places = {
         place
-        for place in context.mentions
-        if place.concept == ("region" if wanted.has_region else "level")
-        or (wanted.has_region and place.concept == "level")
-        if any(place.sentence == m.sentence and regions_of(place) & regions_of(m) for m in found)
-    )
+        for mention in found
+        for place in context.by_sentence.get(mention.sentence, ())
+        if place.concept in concepts and regions_of(place) & regions_of(mention)
+    }
+    return tuple(sorted(places, key=lambda m: (m.start, m.end, m.concept, m.value)))
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], context: Context) -> str:

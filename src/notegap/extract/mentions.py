@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from notegap.extract.assertion import reaching, stand
+from notegap.extract.gate import PLACED_PARTS, Gate
 from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
-from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading
+from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading, swallowed
 from notegap.extract.refine.level import region_of
 from notegap.extract.ties import Fact, places, tie_causes, tie_places, tie_qualities, tie_sources
 from notegap.model import Assertion, Knowledge, Mention
@@ -26,7 +27,8 @@ class Extractor:
         """Every fact of the note, in text order. Offsets are into `text` as given."""
         reading = self._pipeline.read(text)
         kind = kind_of(reading.text, reading.layout)
-        facts = [*self._stated(reading, kind), *self._paired(reading, kind)]
+        gate = Gate(reading.text, reading.spans, reading.layout, spinal_study=_spinal_study(reading, kind))
+        facts = [*self._stated(reading, kind, gate), *self._paired(reading, kind, gate)]
         facts = _settled(_distinct(facts), kind)
         found = places(reading.spans)
         facts += _located(found)
@@ -51,23 +53,23 @@ class Extractor:
                 said[int(raw.value)] = frozenset(c.cue.says for c in cues) | _SECTION_SAYS.get(section, frozenset())
         return tuple(said)
 
-    def _stated(self, reading: Reading, kind: Kind) -> list[Fact]:
+    def _stated(self, reading: Reading, kind: Kind, gate: Gate) -> list[Fact]:
         """The facts whose words name them."""
         out = []
-        elsewhere, no_spine = _elsewhere(reading.spans)
+        elsewhere = _elsewhere(reading.spans)
         for raw in reading.spans:
             if raw.concept not in self._reported or raw.concept == "level":
                 continue
             if raw.sentence in elsewhere and (raw.concept == "imaging" or raw.key == "mechanism/degenerative"):
                 continue
-            if raw.key in _ANYWHERE and raw.sentence in no_spine:
+            if gate.closed(raw, raw.start, raw.end):
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if assertion is not None:
                 out.append(Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading))
         return out
 
-    def _paired(self, reading: Reading, kind: Kind) -> list[Fact]:
+    def _paired(self, reading: Reading, kind: Kind, gate: Gate) -> list[Fact]:
         """The facts made of a part and what is said of it."""
         by_sentence: dict[int, list[Raw]] = {}
         for raw in reading.spans:
@@ -76,6 +78,8 @@ class Extractor:
         for number, spans in by_sentence.items():
             for said in self._pairs.find(reading.text, spans):
                 target = Raw(said.concept, said.value, said.start, said.end, number, said.change.reaches)
+                if swallowed(target, spans) or gate.closed(target, said.start, said.end):
+                    continue
                 assertion = self._stand(reading, kind, target, said.change, base=said.assertion)
                 if assertion is not None:
                     out.append(
@@ -120,42 +124,31 @@ _SECTION_SAYS = {
     "past_surgical": frozenset({"historical"}),
 }
 
-# Findings that any bone or joint can have: in a sentence about another part of the body they are that part's.
-_ANYWHERE = frozenset(
-    f"finding/{value}"
-    for value in (
-        "fracture", "dislocation", "subluxation", "mass", "bone_erosion", "osteophyte", "marrow_signal_change",
-        "destructive_lesion", "fluid_collection", "osteomyelitis",
-    )
-)  # fmt: skip
 
-
-def _elsewhere(spans: Sequence[Raw]) -> tuple[frozenset[int], frozenset[int]]:
-    """(sentences about another part of the body without any finding of the spine, those that name no spinal place)."""
+def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:
+    """The sentences about another part of the body that name neither a place nor a finding of the spine."""
     other = {r.sentence for r in spans if r.key.startswith("part/other_")}
-    place = {
+    spine = {
         r.sentence
         for r in spans
-        if r.concept in ("region", "level", "ligament") or (r.concept == "part" and r.value in _SPINAL_PARTS)
+        if r.concept in ("region", "level", "ligament", "finding") or (r.concept == "part" and r.value in PLACED_PARTS)
     }
-    spine = place | {r.sentence for r in spans if r.concept == "finding"}
-    return frozenset(other - spine), frozenset(other - place)
+    return frozenset(other - spine)
 
 
-_SPINAL_PARTS = frozenset(
-    {"canal", "thecal_sac", "foramen", "lateral_recess", "disc", "disc_space", "facet", "vertebra", "cord", "nerve_root", "endplate", "motion_segment"}
-)
+def _spinal_study(reading: Reading, kind: Kind) -> bool:
+    """Whether the note is the report of a study of the spine: its head names one."""
+    return bool(kind.study) and any(r.concept in ("region", "level") and r.start < 240 for r in reading.spans)
 
 
 def _distinct(facts: Sequence[Fact]) -> list[Fact]:
     """One fact where a phrase and a pair say the same of the same words: the one stated in one phrase."""
-    kept: list[Fact] = []
+    kept: dict[tuple[str, int], list[Fact]] = {}
     for fact in sorted(facts, key=lambda f: (f.key, len(f.components), f.start - f.end)):
-        same = (k for k in reversed(kept) if k.key == fact.key)
-        if any(k.start < fact.end and fact.start < k.end for k in same):
-            continue
-        kept.append(fact)
-    return kept
+        same = kept.setdefault((fact.key, fact.sentence), [])
+        if not any(k.start < fact.end and fact.start < k.end for k in same):
+            same.append(fact)
+    return [fact for same in kept.values() for fact in same]
 
 
 # Of one place the note says both: the fracture is the compression fracture.
@@ -175,6 +168,10 @@ def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
     """Facts without those another makes idle: a plan that the same report carries out, the general beside its kind."""
     sure = {f.key for f in facts if f.assertion is Assertion.AFFIRMED}
     done = {f.key for f in facts if f.assertion is Assertion.AFFIRMED and f.concept in ("surgery", "treatment")}
+    special_at: dict[tuple[str, int], list[Fact]] = {}
+    for fact in facts:
+        if fact.key in _MORE_SPECIFIC.values():
+            special_at.setdefault((fact.key, fact.sentence), []).append(fact)
     out = []
     for fact in facts:
         if kind.operative and fact.assertion is Assertion.HYPOTHETICAL and fact.key in done:
@@ -182,7 +179,7 @@ def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
         if fact.key in sure and (fact.concept, fact.assertion) in _OUTWEIGHED:
             continue
         special = _MORE_SPECIFIC.get(fact.key)
-        if special and any(f.key == special and f.start < fact.end and fact.start < f.end for f in facts):
+        if special and any(f.start < fact.end and fact.start < f.end for f in special_at.get((special, fact.sentence), ())):
             continue
         out.append(fact)
     return out

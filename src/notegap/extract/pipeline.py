@@ -270,8 +270,7 @@ class Pipeline:
         short = self._defined(text)
         for first, last in blocks(skeleton.sentences):
             start, end = skeleton.sentences[first].start, skeleton.sentences[last - 1].end
-            starts = [s.start - start for s in skeleton.sentences[first:last]]
-            starts = [s + len(text[start + s :]) - len(text[start + s :].lstrip(" \n,")) for s in starts]
+            starts = [_first_word(text, s.start, s.end) - start for s in skeleton.sentences[first:last]]
             doc = self.tokenizer(text[start:end], starts)
             self._match(doc, text[start:end], short)
             for number, (a, b) in enumerate(given):
@@ -368,6 +367,11 @@ def _detector(nlp: Any, factory: Any) -> Any:
     return factory(nlp)
 
 
+def _first_word(text: str, start: int, end: int) -> int:
+    """Where the first word of `text[start:end]` begins."""
+    return end - len(text[start:end].lstrip(" \n,"))
+
+
 def _is_wide(places: Sequence[Slot]) -> bool:
     return count(places) > WRITTEN_OUT * len(places[0].words)
 
@@ -427,6 +431,11 @@ def _prune(spans: Sequence[Span]) -> list[Span]:
         else:
             kept.append(span)
     return sorted(kept, key=lambda s: (s.start, s.end))
+
+
+def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
+    """Whether a fact made of several spans lies inside one that takes it with it, as `_prune` does with single spans."""
+    return any(_swallows(s.concept, raw.concept) and s.start <= raw.start and raw.end <= s.end for s in spans)
 
 
 def _swallows(outer: str, inner: str) -> bool:

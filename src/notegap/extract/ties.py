@@ -75,9 +75,13 @@ def tie_places(text: str, facts: Sequence[Fact], found: Sequence[Place], layout:
     inherited = _inherited(text, found, layout)
     title = _study_place(found, layout)
     every = {r for p in found for r in p.regions}
+    told: dict[int, list[Fact]] = {}
+    for fact in facts:
+        if fact.concept in ("finding", "surgery"):
+            told.setdefault(fact.sentence, []).append(fact)
     for fact in facts:
         here = by_sentence.get(fact.sentence, [])
-        chosen = _nearest(text, fact, here, facts) if here else []
+        chosen = _nearest(text, fact, here, told.get(fact.sentence, ())) if here else []
         if not chosen:
             chosen = inherited.get(fact.sentence, [])
         if not chosen and (kind.study or layout.sentences[fact.sentence].section in ("imaging", "impression", "technique")) and title:
@@ -101,9 +105,11 @@ def _gap(text: str, fact: Fact, place: Place) -> tuple[int, str]:
     return len(between.split()), between
 
 
-def _nearest(text: str, fact: Fact, here: Sequence[Place], facts: Sequence[Fact]) -> list[Place]:
-    """The places of the fact's own sentence that it belongs to: the nearest group, and all of a listing."""
-    others = [f for f in facts if f.sentence == fact.sentence and f.concept in ("finding", "surgery")]
+def _nearest(text: str, fact: Fact, here: Sequence[Place], others: Sequence[Fact]) -> list[Place]:
+    """The places of the fact's own sentence that it belongs to: the nearest group, and all of a listing.
+
+    `others` are the findings and operations of the sentence, the fact itself among them.
+    """
     groups: list[list[Place]] = []
     for place in here:
         if groups and _LISTED.match(text[groups[-1][-1].end : place.start]):
