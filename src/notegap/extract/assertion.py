@@ -44,6 +44,11 @@ _RESULT_AFTER = re.compile(
 _RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
 _WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
+# Where something is, or how it was looked at: a denial in the sentence is not of these.
+_PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
+_RECENT = re.compile(r"\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
+_LONG_REACH = 7
+"""Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
 _FLIP = {Assertion.NEGATED: Assertion.AFFIRMED, Assertion.AFFIRMED: Assertion.NEGATED}
 
 
@@ -80,7 +85,9 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
             return True
         comma = between.rfind(",")
         if comma < 0:
-            return False
+            # Run-on dictation: "no fall strength is full my diagnosis is hypertrophy".
+            words = between.split()
+            return reach.cue.says == Assertion.NEGATED and len(words) > _LONG_REACH and bool(_VERB.search(between))
         if reach.cue.says == Assertion.HISTORICAL:
             return bool(_VERB.search(between))
         # A comma starts a new clause when what follows has a verb of its own and is no list ("no A, B or C is seen").
@@ -127,7 +134,7 @@ def stand(
     section_default = defaults.get(sentence.section, {}).get(raw.concept)
     if "family" in says or section_default is Assertion.FAMILY:
         return None if "negated" in says else Assertion.FAMILY
-    if raw.concept in ("region", "level"):
+    if raw.concept in _PLAIN:
         return Assertion.AFFIRMED
     if raw.concept == "treatment" and sentence.section == "allergies":
         return None
@@ -138,7 +145,7 @@ def stand(
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
         return _planned(raw, reaches, says)
     if normal:
-        if "negated" in says and not _only_backward_normal(reaches):
+        if any(_undoes(text, raw, reach) for reach in reaches):
             return Assertion.AFFIRMED
         return Assertion.UNCERTAIN if "uncertain" in says else Assertion.NEGATED
     if "negated" in says:
@@ -207,12 +214,22 @@ def _planned(raw: Raw, reaches: Sequence[Reach], says: set[str]) -> Assertion:
     return Assertion.HYPOTHETICAL
 
 
-def _only_backward_normal(reaches: Sequence[Reach]) -> bool:
-    return all(r.cue.direction == "backward" for r in reaches if r.cue.says == "negated")
+def _undoes(text: str, raw: Raw, reach: Reach) -> bool:
+    """Whether a denial stands right before the word that says normal: "not intact", "no longer well preserved".
+
+    One farther off denies something else: "no spurs, foramina open".
+    """
+    if reach.cue.says != Assertion.NEGATED or reach.cue.direction == "backward" or reach.end > raw.start:
+        return False
+    between = text[reach.end : raw.start]
+    return len(between.split()) <= 2 and not re.search(r"[,;:]", between)
 
 
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if raw.key in _EVENTS:
+        told = [r for r in reaches if r.cue.says == "historical"]
+        if told and all(_RECENT.search(text[max(0, r.start - 12) : r.end + 1]) for r in told):
+            return False  # "two hours ago" is now
         return not any(
             r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
             for r in reaches

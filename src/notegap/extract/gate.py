@@ -51,7 +51,7 @@ _SPINAL_FINDINGS = frozenset(
     }
 )  # fmt: skip
 _SPINE_WORDS = re.compile(
-    r"\b(?:spin(?:e|es|al)|back (?:pain|ache|surgery|problems?|injur\w+)|backache|(?:her|his|my|the) back|vertebra\w*|epidural|laminectom\w+|laminotom\w+|"
+    r"\b(?:spin(?:e|es|al)|back (?:pain|ache|surgery|problems?|injur\w+)|backache|(?:her|his|my|the) back|^\W*back(?=\W*$)|vertebra\w*|epidural|laminectom\w+|laminotom\w+|"
     r"discectom\w+|diskectom\w+|radiculopath\w+|sciatica|myelopath\w+|spinous|paraspin\w+)\b",
     re.IGNORECASE,
 )

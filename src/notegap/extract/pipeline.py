@@ -17,6 +17,7 @@ from typing import Any
 
 from loguru import logger
 from spacy.language import Language
+from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
@@ -121,6 +122,9 @@ class Pipeline:
             self._normal: dict[str, tuple[str, ...]] = {}
             options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
             self._phrases = parts[4](self.nlp, name="phrases", phrase_matcher_attr="NORM", **options)
+            # spaCy validates each token pattern with pydantic, a third of a second for ours, which the loader has checked.
+            unchecked = Matcher(self.nlp.vocab, validate=False)
+            self._phrases._TargetMatcher__matcher._MedspacyMatcher__matcher = unchecked
             self._acronyms = parts[4](self.nlp, name="acronyms", phrase_matcher_attr="LEMMA", **options)
             self._context = parts[0](
                 self.nlp,
@@ -138,7 +142,6 @@ class Pipeline:
                 # medspaCy runs its token matcher even when it holds no rule, and spaCy warns of that at every note.
                 self._acronyms.add([self._target_rule("", "never", pattern=[{"NORM": _NEVER}])])
                 self._sectionizer.add([self._section_rule("", "never", pattern=[{"NORM": _NEVER}])])
-        self._abbreviations = tuple(knowledge.abbreviations.items())
         self.section_of: Callable[[str], str | None] = lru_cache(maxsize=4096)(self._section_of)
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
@@ -153,8 +156,19 @@ class Pipeline:
                 self._acronyms.add([self._target_rule(short, label) for short in value.acronyms])
                 patterns.extend((label, needed(p), p) for p in value.patterns)
         for short, long in knowledge.abbreviations.items():
-            self._acronyms.add([self._target_rule(short, f"abbreviation/{long}")])
+            # The short form means what the long form means: "LBP" is what "low back pain" is.
+            for span in self._meanings(self.tokenizer(" ".join(self._tokens(long.split())))):
+                self._acronyms.add([self._target_rule(short, span.label_)])
         return patterns
+
+    def _meanings(self, doc: Doc) -> list[Span]:
+        """The concepts the words of a long form name; parts and what is said of them mean nothing alone."""
+        self._phrases(doc)
+        return [
+            span
+            for span in _prune(list(doc.spans.get(_GROUP, ())))
+            if span.label_.partition("/")[0] not in ("part", "change", "quality")
+        ]
 
     def _target_rules(self, label: str, value: Value) -> Iterator[Any]:
         seen: set[tuple[str, ...]] = set()
@@ -294,7 +308,7 @@ class Pipeline:
         risks = risk_sentences(text, skeleton.sentences)
         return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops), risks)
 
-    def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str, str]]) -> None:
+    def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str]]) -> None:
         self._phrases(doc)
         self._acronyms(doc)
         low = text.lower()
@@ -306,9 +320,9 @@ class Pipeline:
                 span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
                 if span is not None and match.end() > match.start():
                     extra.append(span)
-        for word, concept, value in short:
+        for word, label in short:
             for match in re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
-                span = doc.char_span(match.start(), match.end(), label=f"{concept}/{value}", alignment_mode="expand")
+                span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
                 if span is not None:
                     extra.append(span)
         group = [*doc.spans.get(_GROUP, ()), *extra]
@@ -336,18 +350,13 @@ class Pipeline:
             raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
         return list(raws.values()), list(reaches.values())
 
-    def _defined(self, text: str) -> list[tuple[str, tuple[str, ...], str]]:
+    def _defined(self, text: str) -> list[tuple[str, str]]:
         """Abbreviations this note defines, "long form (SHORT)": each short form with the concepts of its long form."""
         if not re.search(r"\(\s?[A-Z][A-Za-z]{1,7}\s?\)", text):
             return []
-        out = []
+        out: list[tuple[str, str]] = []
         for short, long in _find_abbreviations(self.nlp, text):
-            doc = self.tokenizer(long)
-            self._phrases(doc)
-            for span in _prune(list(doc.spans.get(_GROUP, ()))):
-                concept, _, value = span.label_.partition("/")
-                if concept not in ("part", "change", "quality", "region"):
-                    out.append((short, concept, value))
+            out.extend((short, span.label_) for span in self._meanings(self.tokenizer(long)))
         return out
 
 
@@ -356,6 +365,8 @@ def _find_abbreviations(nlp: Any, text: str) -> list[tuple[str, str]]:
     from scispacy.abbreviation import AbbreviationDetector
 
     detector = _detector(nlp, AbbreviationDetector)
+    # Its matcher for the whole text is empty when the text defines none, and spaCy warns of that.
+    detector.global_matcher.add("never", [[{"ORTH": _NEVER}]])
     doc = Doc(nlp.vocab, words=[w for w, _, _ in words(text)])
     return [
         (span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8

@@ -68,6 +68,12 @@ _OTHER_AFTER = re.compile(
 )
 _BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
 _BODIES_BEFORE = re.compile(r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE)
+_MOVES = re.compile(
+    r"^(?=[^.;\n]*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
+    r"|(?:for|back)wards?|back|anterior\w*|posterior\w*|dorsal\w*|ventral\w*|malposition\w*|rotat\w*|tilt\w*|rocks?)\b)"
+    r"[^.;\n]{0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$",
+    re.IGNORECASE,
+)
 _BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$", re.IGNORECASE)
 
 
@@ -166,7 +172,26 @@ def find_levels(text: str) -> list[LevelSpan]:
         if not _is_level(text, match.start(), end, values, single=single):
             continue
         out.append(LevelSpan(match.start(), end, values))
-    return sorted([*out, *_glued(text, out)], key=lambda s: s.start)
+    return _joined(text, sorted([*out, *_glued(text, out)], key=lambda s: s.start))
+
+
+def _joined(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
+    """ "L5 has slipped 5 mm forward over S1" speaks of the segment L5-S1, twice, and of no lone vertebra."""
+    out = list(found)
+    for number, (upper, lower) in enumerate(zip(found, found[1:], strict=False)):
+        if len(upper.values) != 1 or len(lower.values) != 1:
+            continue
+        (a,), (b,) = upper.values, lower.values
+        if "-" in a or "-" in b:
+            continue
+        first, second = (a, b) if _next_below(a) == b else (b, a)
+        between = text[upper.end : lower.start]
+        if _next_below(first) != second or not _MOVES.match(between):
+            continue
+        segment = (f"{first}-{second}",)
+        out[number] = LevelSpan(upper.start, upper.end, segment)
+        out[number + 1] = LevelSpan(lower.start, lower.end, segment)
+    return out
 
 
 def _glued(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
