@@ -81,9 +81,9 @@ def _case(row: dict[str, str]) -> Case:
 
 
 def _in_capitals(pattern: str, text: str) -> re.Match[str] | None:
-    """The first match that is written in capitals, else the first."""
+    """The last match that is written in capitals (the first may be a heading), else the last."""
     matches = list(re.finditer(pattern, text, re.IGNORECASE))
-    return next((m for m in matches if m.group() == m.group().upper()), matches[0] if matches else None)
+    return next((m for m in reversed(matches) if m.group() == m.group().upper()), matches[-1] if matches else None)
 
 
 def ours() -> Reader:

@@ -120,7 +120,7 @@ def test_make_targets_files_and_links_named_in_a_document_exist(document: str) -
     code = "\n".join(SHELL.findall(text) + re.findall(r"`([^`\n]+)`", text))
     for target in re.findall(r"\bmake ([a-z][a-z0-9]*)\b", code):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+    for link in re.findall(r"\]\(([^)#:]+)\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)):
         assert ((ROOT / document).parent / link).exists(), link
     for path in re.findall(r"`((?:tests|models|patterns|locks|sample_notes|benchmarks|src)/[\w./-]*)`", text):
         assert (ROOT / path).exists(), path

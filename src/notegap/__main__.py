@@ -1,8 +1,6 @@
 """`python -m notegap`."""
 
-import sys
-
-from notegap.cli import main
+from notegap.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -71,6 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN
 
 
+def run() -> None:
+    """The program: `main`, and leave at once.
+
+    Taking the pipeline apart at exit takes half a second that a scribe would wait; what is written is flushed first.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # None when the shell closed it (`>&-`)
+                stream.flush()
+        except OSError:
+            code = BROKEN  # whoever read the output has left before its end
+    os._exit(code)
+
+
 def _print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from notegap import __version__

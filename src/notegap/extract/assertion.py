@@ -21,9 +21,11 @@ _VERB = re.compile(
 )
 _LIST_WORD = re.compile(r"\b(?:or|nor|any)\b", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(
-    r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
+    r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the\s+patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
     re.IGNORECASE,
 )
+# "1) esophagitis s/p biopsy 2) hernia"
+_NEXT_ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}\)\s")
 
 # Said of an event, "history of" puts it in the past; said of a lasting condition it does not (LABELS 20).
 _EVENTS = frozenset(
@@ -45,6 +47,7 @@ _RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following
 _WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
 # Where something is, or how it was looked at: a denial in the sentence is not of these.
+_HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
 _RECENT = re.compile(r"\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
 _LONG_REACH = 7
@@ -82,6 +85,8 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.end <= raw.start:
         between = text[reach.end : raw.start]
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
+            return True
+        if reach.cue.says == Assertion.HISTORICAL and _NEXT_ITEM.search(between):
             return True
         comma = between.rfind(",")
         if comma < 0:
@@ -129,6 +134,8 @@ def stand(
         reaches = [r for r in reaches if _about_mechanism(text, raw, r)]
     if raw.concept == "treatment" and sentence.section in _TOLD:
         reaches = [r for r in reaches if not (r.cue.says == "hypothetical" and _DONE.match(text[r.start : r.end]))]
+    if raw.concept == "treatment":
+        reaches = [r for r in reaches if not _was_trial(text, r)]
     says = {reach.cue.says for reach in reaches}
     normal = base is Assertion.NEGATED
     section_default = defaults.get(sentence.section, {}).get(raw.concept)
@@ -170,6 +177,11 @@ def stand(
     if "affirmed" in says:
         return Assertion.AFFIRMED
     return section_default or Assertion.AFFIRMED
+
+
+def _was_trial(text: str, reach: Reach) -> bool:
+    """Whether "trial of" tells of one that is over: "he had therapy and a trial of naproxen"."""
+    return text[reach.start : reach.end].lower() == "trial of" and bool(_HAD.search(text[max(0, reach.start - 60) : reach.start]))
 
 
 def _about_study(text: str, raw: Raw, reach: Reach) -> bool:

@@ -180,6 +180,7 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     headings: list[Heading] = []
     sentences: list[Sentence] = []
     section, heading = "", -1
+    first_word = len(text) - len(text.lstrip())
     pending: tuple[int, int, bool, int] | None = None  # a wrapped sentence: start, end, item, line
 
     def close() -> None:
@@ -213,6 +214,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                     at = max(at, cut)
             if begin < end:
                 close()
+                if name == "plan" and begin == first_word and ":" not in text[stop:body]:
+                    name = None  # "SPINE CLINIC FOLLOW-UP" over a note is its title
                 known = name is not None
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own

@@ -38,12 +38,12 @@ _OWN_WORDS = re.compile(
 )
 _SPINAL_PARTS = frozenset(
     {
-        "thecal_sac", "lateral_recess", "disc", "disc_space", "facet", "vertebra", "vertebral_height", "pars", "odontoid", "endplate",
+        "thecal_sac", "lateral_recess", "disc_space", "facet", "vertebra", "vertebral_height", "pars", "odontoid", "endplate",
         "cord", "cauda_equina", "nerve_root", "lordosis", "kyphosis", "spine", "sacroiliac_joint", "motion_segment", "uncovertebral",
     }
 )  # fmt: skip
-PLACED_PARTS = _SPINAL_PARTS | {"canal", "foramen"}
-"""Parts that may name the spine beside another place in their own sentence; alone, an ear has a canal too."""
+PLACED_PARTS = _SPINAL_PARTS | {"disc", "canal", "foramen"}
+"""Parts that may name the spine beside another place in their own sentence; alone, an ear has a canal and an implant a disc."""
 _SPINAL_FINDINGS = frozenset(
     {
         "spondylolisthesis", "spondylolysis", "facet_arthropathy", "schmorl_node", "scoliosis", "disc_degeneration", "annular_tear",
@@ -64,6 +64,7 @@ _OTHER_WORDS = re.compile(
     r"condyle\w*|epicondyl\w+|olecranon|hallux|metatars\w+|bunion|ankles?|knees?|wrists?|elbows?|shoulders?|hips?|pinna|tympanic|ears?|nasal|sinus|teeth|tooth|dental|mandib\w+|maxill\w+)\b",
     re.IGNORECASE,
 )
+_SEGMENT = re.compile(r"^segments?$", re.IGNORECASE)
 REACH = 6
 """How many sentences back a place named still counts."""
 SHORT = 40
@@ -81,7 +82,7 @@ class Gate:
         elsewhere = len(self.other - self.placed)
         self._all_spine = spinal_study or spoken > 2 * elsewhere
         self._no_spine = not spoken and (elsewhere > 0 or len(text.split()) > SHORT)
-        self._mostly_elsewhere = elsewhere > spoken
+        self._mostly_elsewhere = elsewhere > 3 * spoken
         claimed = {r.sentence for r in spans if r.key.startswith("part/other_")}
         named = {
             r.sentence
@@ -98,10 +99,12 @@ class Gate:
             return False
         if self._no_spine:
             return True
-        if self._all_spine or raw.sentence in self.placed:
+        if self._all_spine:
             return False
         if raw.sentence in self.other:
-            return self._mostly_elsewhere
+            return self._mostly_elsewhere and raw.sentence not in self.placed
+        if raw.sentence in self.placed:
+            return False
         return self.astray(raw.sentence)
 
     def astray(self, number: int) -> bool:
@@ -124,7 +127,7 @@ def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozens
         for r in spans
         if r.concept in ("region", "level")
         or (r.concept == "ligament" and r.value not in ("unspecified", "facet_capsule"))
-        or (r.concept == "part" and r.value in _SPINAL_PARTS)
+        or (r.concept == "part" and r.value in _SPINAL_PARTS and not _SEGMENT.search(text[r.start : r.end]))
         or (r.concept == "finding" and r.value in _SPINAL_FINDINGS)
     }
     other = {r.sentence for r in spans if r.key.startswith("part/other_") or r.concept in ("extraspinal", "other_finding", "not_spinal")}
@@ -134,4 +137,6 @@ def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozens
             spine.add(number)
         if _OTHER_WORDS.search(words):
             other.add(number)
+    # An implant and an eye have a disc too.
+    spine |= {r.sentence for r in spans if r.key == "part/disc"} - other
     return frozenset(spine), frozenset(other)

@@ -41,7 +41,7 @@ def kind_of(text: str, layout: Layout) -> Kind:
     titled = len(title) <= 70 and _STUDY.search(title) is not None and not re.search(r"[.?!]\s*\S", title)
     clinical = sections & {"hpi", "plan", "assessment_plan", "exam", "chief_complaint", "past_medical", "medications"}
     if titled and clinical <= {"hpi", "chief_complaint"} and len(_REPORT_WORDS.findall(text)) >= 1:
-        clinical = frozenset()
+        clinical = set()
     if match and not operative and not clinical:
         lead = text.lstrip()[: max(0, match.start()) + 60]
         if len(_REPORT_WORDS.findall(text)) >= 2 or len(lead) < 120 or (len(text) < 700 and not _ENCOUNTER.search(text)):

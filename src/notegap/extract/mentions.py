@@ -122,6 +122,8 @@ _SECTION_SAYS = {
     "family_history": frozenset({"family"}),
     "past_medical": frozenset({"historical"}),
     "past_surgical": frozenset({"historical"}),
+    "social_history": frozenset({"historical"}),
+    "allergies": frozenset({"historical"}),
 }
 
 

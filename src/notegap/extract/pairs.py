@@ -140,15 +140,15 @@ def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
     """How far `change` is from a group of parts, in grammar: less is nearer, None is out of reach."""
     left = [p for p in members if p.end <= change.start]
     right = [p for p in members if p.start >= change.end]
-    costs = []
+    found: list[float | None] = []
     if left:
         between = text[max(p.end for p in left) : change.start]
-        costs.append(_left_cost(between))
+        found.append(_left_cost(between))
     if right:
         between = text[change.end : min(p.start for p in right)]
         word = text[change.start : change.end].lower().rstrip("s")
-        costs.append(_right_cost(between, active=word.endswith("ing") or text[change.start : change.end].endswith("es")))
-    costs = [c for c in costs if c is not None]
+        found.append(_right_cost(between, active=word.endswith("ing") or text[change.start : change.end].endswith("es")))
+    costs = [cost for cost in found if cost is not None]
     return min(costs) if costs else None
 
 

@@ -1,0 +1,1 @@
+"""The few concepts that lists of words cannot give: one file each."""

@@ -56,7 +56,7 @@ _VERTEBRA_AFTER = re.compile(
     re.IGNORECASE,
 )
 _HEART = re.compile(
-    r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\bS3\b|\bS4\b"
+    r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\b(?:no|or|without) (?:an? )?S[34]\b|\bS3 or S4\b"
 )
 _OTHER_BEFORE = re.compile(
     r"(?:vitamin|vit\.?|free|total|serum|complement|hepatitis|grade|stage|phase|type|class|schedule|factor|clade|figure|table|room|unit|section|age)\s*$",
@@ -69,9 +69,9 @@ _OTHER_AFTER = re.compile(
 _BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
 _BODIES_BEFORE = re.compile(r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE)
 _MOVES = re.compile(
-    r"^(?=[^.;\n]*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
+    r"^(?=(?:[^.;\n]|(?<=\d)\.(?=\d))*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
     r"|(?:for|back)wards?|back|anterior\w*|posterior\w*|dorsal\w*|ventral\w*|malposition\w*|rotat\w*|tilt\w*|rocks?)\b)"
-    r"[^.;\n]{0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$",
+    r"(?:[^.;\n]|(?<=\d)\.(?=\d)){0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$", re.IGNORECASE)
@@ -285,7 +285,10 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
     if sensorimotor and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE):
         return False
     if set(values) <= {"T1", "T2", "T1-T2"}:
-        named = _VERTEBRA_AFTER.match(after)
+        # "C7 glides 3 mm on T1" is the vertebra below, not what is bright on T1.
+        seventh = re.search(r"\bC7\b", before)
+        moved_on = seventh is not None and _MOVES.match(before[seventh.end() :])
+        named = _VERTEBRA_AFTER.match(after) or moved_on
         if _SEQUENCE_AFTER.match(after) or (_SEQUENCE_BEFORE.search(before) and not named):
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
