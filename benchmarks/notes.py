@@ -6,7 +6,13 @@ import random
 
 _SYMPTOMS = ["low back pain", "neck pain", "a burning ache between the shoulder blades", "numbness of the left foot"]
 _COURSE = ["It came on gradually.", "She fell from a ladder in May.", "There was no injury.", "He was rear-ended."]
-_TREATMENT = ["Eight weeks of physical therapy", "Naproxen", "A lumbar brace", "Two epidural injections", "Home exercises"]
+_TREATMENT = [
+    "Eight weeks of physical therapy",
+    "Naproxen",
+    "A lumbar brace",
+    "Two epidural injections",
+    "Home exercises",
+]
 _LEVELS = ["C4-5", "C5-6", "T11-12", "L2-3", "L3-4", "L4-5", "L5-S1"]
 _FINDINGS = [
     "thickening of the ligamentum flavum",
@@ -24,7 +30,7 @@ _EXAM = [
     "Gait is normal.",
     "Patellar reflexes are 2+ and equal.",
 ]
-_ASSESSMENT = ["Ligamentous laxity", "Segmental instability", "Spinal stenosis", "Possible spondylolysis", "Spondylosis"]
+_ASSESSMENT = ["Ligamentous laxity", "Segmental instability", "Spinal stenosis", "Possible spondylolysis"]
 
 
 def note(number: int, *, imaging_lines: int = 26) -> str:

@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--notes 20] [--rounds 3]
 
 The notes are those of notes.py. The peer is `medspacy.load()` as it comes (PyRuSH sentences, target matcher, ConText),
-with one literal rule for each of notegap's terms; it finds phrases and their assertion, and no regions, levels or checklists. PyRuSH's logging of every token is off.
+with one literal rule for each of notegap's terms; it finds phrases and their assertion, and no regions, levels or
+checklists. PyRuSH's logging of every token is off.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _NEW_SUBJECT = re.compile(
     r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the\s+patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
     re.IGNORECASE,
 )
-# "1) esophagitis s/p biopsy 2) hernia"
+# The next item of a list within a line: 1) esophagitis 2) hernia.
 _NEXT_ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}\)\s")
 
 # Said of an event, "history of" puts it in the past; said of a lasting condition it does not (LABELS 20).
@@ -44,6 +44,31 @@ _RESULT_AFTER = re.compile(
     re.IGNORECASE,
 )
 _RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
+# A study that is still awaited has shown nothing, whatever "results" follow it.
+_AWAITED = re.compile(r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$", re.IGNORECASE)
+# A treatment told of as gone through or going on, in a plan too.
+_TRIED = re.compile(
+    r"\b(?:(?:is|was|are|were|been|remains?|stays?) (?:already |currently |still |now )?(?:on|taking|using|wearing)|since (?:her|his|the|that|this|their)|tolerated (?:by|with)|"
+    r"(?:relief|benefit\w*) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
+    re.IGNORECASE,
+)
+# "No injury that could explain X", "no falls which would contribute to X": only what comes before "that" is denied.
+_RELATIVE = re.compile(
+    r"\b(?:that|which|who|to)\s+(?:(?:would|could|might|may|can|will|has|have|had|possibly)\s+)*(?:been\s+)?(?:explain|account|contribut|cause|caus|lead|led|produce|result|bring|trigger|precipitat|provok|worsen|aggravat)\w*",
+    re.IGNORECASE,
+)
+_NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b", re.IGNORECASE)
+_ASIDE = re.compile(r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,", re.IGNORECASE)
+_TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$", re.IGNORECASE)
+_OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$", re.IGNORECASE)
+_SEEN = re.compile(r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b", re.IGNORECASE)
+_FRACTURES = frozenset({"finding/fracture", "finding/compression_fracture"})
+_REPORT_SECTIONS = frozenset({"imaging", "impression", "technique", "exam_study"})
+_MAY = re.compile(r"^(?:may|might|could)\b", re.IGNORECASE)
+_POST = re.compile(r"^(?:post|failed|previous|prior|s/p|status post)\b", re.IGNORECASE)
+_HAPPENED_ONLY = frozenset({"mechanism/traumatic"})
+"""Mechanisms that a note denies of the patient's problem: to deny an inflammation says nothing of what brought it about."""
+_THEN = re.compile(r"^(?:followed by|then|subsequently|thereafter)$", re.IGNORECASE)
 _WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
 # Where something is, or how it was looked at: a denial in the sentence is not of these.
@@ -52,7 +77,6 @@ _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named
 _RECENT = re.compile(r"\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
 _LONG_REACH = 7
 """Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
-_FLIP = {Assertion.NEGATED: Assertion.AFFIRMED, Assertion.AFFIRMED: Assertion.NEGATED}
 
 
 def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reach]:
@@ -65,9 +89,10 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
     for reach in raw.reaches:
         cue = reach.cue
         low, high = (reach.end, raw.start) if reach.end <= raw.start else (raw.end, reach.start)
-        first = bisect_left(stops, (low, 0))
-        if first < len(stops) and stops[first][1] <= high:
+        if _stopped(text, raw, reach, [stop for stop in stops[bisect_left(stops, (low, 0)) :][:4] if stop[1] <= high]):
             continue
+        if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[:reach.start][-12:]):
+            continue  # "a drill was used to remove the spur"
         if cue.concepts and raw.concept not in cue.concepts:
             continue
         if raw.concept in cue.not_concepts:
@@ -80,10 +105,23 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
     return out
 
 
+def _stopped(text: str, raw: Raw, reach: Reach, stops: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of the terminating cues between `reach` and `raw` ends its reach."""
+    for start, end in stops:
+        if _ASIDE.fullmatch(text[reach.end : end + 1]):
+            continue  # "denies, however, any fever"
+        if reach.cue.says == Assertion.HISTORICAL and raw.concept == "surgery" and _THEN.match(text[start:end]):
+            continue  # "previously had a discectomy followed by a fusion"
+        return True
+    return False
+
+
 def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     """Whether a clause ends between the cue and the span."""
     if reach.end <= raw.start:
-        between = text[reach.end : raw.start]
+        between = _ASIDE.sub(" ", text[reach.end : raw.start])
+        if reach.cue.says == Assertion.NEGATED and (_RELATIVE.search(between) or _NEXT_ACT.search(between)):
+            return True
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
             return True
         if reach.cue.says == Assertion.HISTORICAL and _NEXT_ITEM.search(between):
@@ -102,6 +140,8 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
         return bool(verb) and not _LIST_WORD.search(segment) and not _LIST_WORD.search(text[reach.start : reach.end])
     between = text[raw.end : reach.start]
     if reach.start >= raw.end:
+        if re.search(r"\b(?:and|but)\s+$", between) and reach.cue.direction == "both":
+            return True  # "2+ at the knees and absent at the ankles"
         if between.count(",") and not re.match(r"^[\s,\w/-]*(?:,|\bor\b|\band\b)[\s\w/-]*(?:,|\bor\b|\band\b|\bis\b|\bare\b|\bwas\b|\bwere\b)[\s\w/-]*$", between):
             return len(between.split()) > 3
         return reach.cue.says != Assertion.NEGATED and bool(re.search(r"[;:]|\bwith\b|\bbut\b|\band\b.*\b(?:is|are|was)\b", between))
@@ -124,22 +164,14 @@ def stand(
     `risk`: the sentence names the risks of a procedure (LABELS 21).
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
-    if raw.concept == "imaging":
-        if _has_result(text, raw):
-            return Assertion.AFFIRMED
-        reaches = [r for r in reaches if _about_study(text, raw, r)]
-    if raw.concept == "mechanism":
-        if any(r.cue.says == "hypothetical" for r in reaches):
-            return None  # a mechanism that only might come about brought nothing about
-        reaches = [r for r in reaches if _about_mechanism(text, raw, r)]
-    if raw.concept == "treatment" and sentence.section in _TOLD:
-        reaches = [r for r in reaches if not (r.cue.says == "hypothetical" and _DONE.match(text[r.start : r.end]))]
-    if raw.concept == "treatment":
-        reaches = [r for r in reaches if not _was_trial(text, r)]
+    if raw.concept == "imaging" and _has_result(text, raw):
+        return Assertion.AFFIRMED
+    if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
+        return None  # a mechanism that only might come about brought nothing about
+    reaches = _speaking_of(text, raw, reaches, sentence)
     says = {reach.cue.says for reach in reaches}
-    normal = base is Assertion.NEGATED
-    section_default = defaults.get(sentence.section, {}).get(raw.concept)
-    if "family" in says or section_default is Assertion.FAMILY:
+    default = defaults.get(sentence.section, {}).get(raw.concept)
+    if "family" in says or default is Assertion.FAMILY:
         return None if "negated" in says else Assertion.FAMILY
     if raw.concept in _PLAIN:
         return Assertion.AFFIRMED
@@ -150,38 +182,85 @@ def stand(
     if risk and raw.concept in ("finding", "neuro", "disease", "surgery"):
         return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
-        return _planned(raw, reaches, says)
-    if normal:
-        if any(_undoes(text, raw, reach) for reach in reaches):
-            return Assertion.AFFIRMED
-        return Assertion.UNCERTAIN if "uncertain" in says else Assertion.NEGATED
-    if "negated" in says:
-        return Assertion.NEGATED
-    if "uncertain" in says:
-        return Assertion.UNCERTAIN
-    if base is not None:
-        return base
-    past = "historical" in says
+        return _planned(raw, reaches)
+    if base is Assertion.NEGATED:
+        return _normal(text, raw, reaches, says)
+    for hedge in (Assertion.NEGATED, Assertion.UNCERTAIN):
+        if hedge.value in says:
+            return hedge
+    return base or _now_or_past(text, raw, reaches, sentence, default, operative=operative)
+
+
+def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> list[Reach]:
+    """The cues that speak of this kind of fact."""
+    if raw.concept == "imaging":
+        return [r for r in reaches if _about_study(text, raw, r)]
+    if raw.concept == "mechanism":
+        return [r for r in reaches if _about_mechanism(text, raw, r)]
+    if raw.concept != "treatment":
+        return list(reaches)
+    told = sentence.section in _TOLD
+    return [
+        r
+        for r in reaches
+        if not _was_trial(text, r)
+        and not (told and r.cue.says == "hypothetical" and _DONE.match(text[r.start : r.end]))
+    ]
+
+
+def _normal(text: str, raw: Raw, reaches: Sequence[Reach], says: set[str]) -> Assertion:
+    """What the words call normal stands denied, unless that is taken back or hedged."""
+    if any(_undoes(text, raw, reach) for reach in reaches):
+        return Assertion.AFFIRMED
+    return Assertion.UNCERTAIN if "uncertain" in says else Assertion.NEGATED
+
+
+def _now_or_past(
+    text: str,
+    raw: Raw,
+    reaches: Sequence[Reach],
+    sentence: Sentence,
+    default: Assertion | None,
+    *,
+    operative: bool,
+) -> Assertion:
+    says = {reach.cue.says for reach in reaches}
+    told = [reach for reach in reaches if reach.cue.says == "historical"]
     if raw.concept == "surgery":
-        told = [r for r in reaches if r.cue.says == "historical" and not _GONE.search(text[r.start : r.end])]
-        past = bool(told)
-        if section_default is Assertion.AFFIRMED:
-            past = any(not _WEAKLY_PAST.match(text[r.start : r.end]) for r in told)
-        return _surgery(past=past, sentence=sentence, default=section_default, operative=operative, says=says)
-    if raw.concept == "treatment" and past:
-        past = False  # a drug or therapy once tried counts as tried (LABELS 16)
-    if past and _is_past(text, raw, reaches):
+        told = [r for r in told if not _GONE.search(text[r.start : r.end])]
+        if default is Assertion.AFFIRMED:
+            told = [r for r in told if not _WEAKLY_PAST.match(text[r.start : r.end])]
+        return _surgery(past=bool(told), sentence=sentence, default=default, operative=operative, says=says)
+    # A drug or therapy once tried counts as tried (LABELS 16).
+    if told and raw.concept != "treatment" and _is_past(text, raw, reaches):
         return Assertion.HISTORICAL
     if raw.key in _EVENTS and raw.concept == "disease" and sentence.section in ("past_medical", "past_surgical"):
         return Assertion.HISTORICAL
-    if "affirmed" in says:
-        return Assertion.AFFIRMED
-    return section_default or Assertion.AFFIRMED
+    return Assertion.AFFIRMED if "affirmed" in says else default or Assertion.AFFIRMED
 
 
 def _was_trial(text: str, reach: Reach) -> bool:
     """Whether "trial of" tells of one that is over: "he had therapy and a trial of naproxen"."""
     return text[reach.start : reach.end].lower() == "trial of" and bool(_HAD.search(text[max(0, reach.start - 60) : reach.start]))
+
+
+def _hedges(text: str, raw: Raw, reach: Reach) -> bool:
+    """Whether a hedge is about doing it ("possible fusion"), not about what it is done for ("suspected a cyst, ordered an MRI")."""
+    between = text[reach.end : raw.start] if reach.end <= raw.start else text[raw.end : reach.start]
+    return len(between.split()) <= 5 and not re.search(r"[,;]|\band\b|\bwith\b", between)
+
+
+def _still_seen(text: str, raw: Raw, reach: Reach, sentence: Sentence) -> bool:
+    """Whether "old" is said of a fracture that is there to be seen: old, but no thing of the past."""
+    if reach.cue.says != Assertion.HISTORICAL or reach.end > raw.start or not _OLD.match(text[reach.start : reach.end]):
+        return False
+    near = len(text[reach.end : raw.start].split()) <= 3
+    return near and (sentence.section in _REPORT_SECTIONS or bool(_SEEN.search(text[sentence.start : sentence.end])))
+
+
+def _only_may(text: str, reaches: Sequence[Reach]) -> bool:
+    plans = [r for r in reaches if r.cue.says == Assertion.HYPOTHETICAL]
+    return all(_MAY.match(text[r.start : r.end]) for r in plans)
 
 
 def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
@@ -204,8 +283,10 @@ def _has_result(text: str, raw: Raw) -> bool:
 
 
 def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
-    """Whether a cue denies or hedges the event itself ("no injury"), not something about it ("did not walk after the
-    accident", "no other injury")."""
+    """Whether a cue denies or hedges the event itself: "no injury".
+
+    Not something about it: "did not walk after the accident", "no other injury".
+    """
     if reach.cue.says not in (Assertion.NEGATED, Assertion.UNCERTAIN):
         return True
     if reach.start >= raw.end:
@@ -214,7 +295,7 @@ def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
     return len(gap.split()) <= 6 and not re.search(r"\b(?:other|after|following|since|head|prior to|before)\b", gap, re.IGNORECASE)
 
 
-def _planned(raw: Raw, reaches: Sequence[Reach], says: set[str]) -> Assertion:
+def _planned(raw: Raw, reaches: Sequence[Reach]) -> Assertion:
     """A plan that is denied is denied ("no need for surgery"), a hedge next to the word outweighs a plan far from it."""
     ahead = [r for r in reaches if r.end <= raw.start]
     plan = max((r.start for r in ahead if r.cue.says == "hypothetical"), default=raw.start)

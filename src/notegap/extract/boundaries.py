@@ -24,12 +24,16 @@ _LOST_NEWLINE = re.compile(
     r"|,(?=\s?[A-Z][A-Z][A-Z /&,'()-]{1,50}:)"
 )
 _ITEM = re.compile(r"^\s*(?:[-*+>#]|\(?\d{1,2}[.)](?!\d)|[a-z][.)]\s|\[[ xX]?\])\s*")
-_STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})")
+_STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})|/{3,}|={2,}>?|-{2,}>")
 _WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
 _TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
 _LINE_TITLE = re.compile(rf"^\s*(?:[-*#>]+\s*|\(?\d{{1,2}}[.)]\s*)?(?P<title>{_TITLE_CHARS})\s*:(?!\d)")
 _CAPS_LINE = re.compile(r"^\s*(?P<title>[A-Z][A-Z0-9 /&()\-',.]{2,70}?)\s*:?\s*$")
 _INLINE_TITLE = re.compile(r"(?<=[.,;!?)\s])\s*(?P<title>[A-Z][A-Z]+(?:[ /&-]+[A-Z]+){0,5})\s*:(?!\d)")
+_SYSTEM = re.compile(
+    r"^\W*(?:neuro(?:logic(?:al)?)?|musculo-?skeletal|msk|extremit(?:y|ies)|general|constitutional|back|spine|neck|gait|sensation|sensory|motor|skin|joints?|psych\w*)\W*$",
+    re.IGNORECASE,
+)
 _DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
 
 
@@ -217,6 +221,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                 if name == "plan" and begin == first_word and ":" not in text[stop:body]:
                     name = None  # "SPINE CLINIC FOLLOW-UP" over a note is its title
                 known = name is not None
+                if section == "ros" and name == "exam" and _SYSTEM.match(text[begin:stop]):
+                    name = "ros"  # what the patient is asked of each system, not the examination of it
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own
                 else:

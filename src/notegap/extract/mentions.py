@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from notegap.extract.assertion import reaching, stand
+from notegap.extract.boundaries import Layout
 from notegap.extract.gate import PLACED_PARTS, Gate
 from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
@@ -76,6 +77,9 @@ class Extractor:
             by_sentence.setdefault(raw.sentence, []).append(raw)
         out = []
         for number, spans in by_sentence.items():
+            # "GAIT: normal": the heading names the part of which its first sentence speaks.
+            label = by_sentence.get(number - 1, []) if _is_heading(reading.layout, number - 1) else []
+            spans = [*(r for r in label if self._pairs.is_part(r)), *spans]
             for said in self._pairs.find(reading.text, spans):
                 target = Raw(said.concept, said.value, said.start, said.end, number, said.change.reaches)
                 if swallowed(target, spans) or gate.closed(target, said.start, said.end):
@@ -136,6 +140,14 @@ def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:
         if r.concept in ("region", "level", "ligament", "finding") or (r.concept == "part" and r.value in PLACED_PARTS)
     }
     return frozenset(other - spine)
+
+
+def _is_heading(layout: Layout, number: int) -> bool:
+    """Whether sentence `number` is a heading, not a sentence of its body."""
+    if not 0 <= number < len(layout.sentences):
+        return False
+    sentence = layout.sentences[number]
+    return sentence.heading >= 0 and layout.headings[sentence.heading].start == sentence.start
 
 
 def _spinal_study(reading: Reading, kind: Kind) -> bool:

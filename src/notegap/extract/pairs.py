@@ -30,7 +30,15 @@ _COPULA = re.compile(
     r"with|has|have|had|exhibits?|reveals?|revealed|noted|found|seen|reads?|becomes?|became)\b|[:=]",
     re.IGNORECASE,
 )
-_BARRIER = re.compile(r"[;]|\b(?:but|however|although|though|whereas|while|except)\b|\bno evidence\b", re.IGNORECASE)
+_BARRIER = re.compile(
+    r"[;]|\b(?:but|however|although|though|whereas|while|except)\b|\bno evidence\b|\band (?:this|these|it|there|he|she)\b"
+    r"|\band (?:the|a|an|his|her) (?:\w+ ){1,3}?(?:is|are|was|were|shows?|has|have|causes?|caused)\b",
+    re.IGNORECASE,
+)
+# "and" alone joins two things said; it does not say the second of the part before it.
+_JOINS = re.compile(r"^\s*(?:,\s*)?(?:and|&|plus|or|with)\s*$", re.IGNORECASE)
+_BE = re.compile(r"\b(?:is|are|was|were|be|been|being|appears?|remains?)\b[\w\s]{0,30}$", re.IGNORECASE)
+_WHERE = re.compile(r"^\s*(?:in|at|within|inside|along|near|by)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +137,20 @@ def _groups(text: str, parts: Sequence[Raw], changes: Sequence[Raw]) -> list[lis
             last = max(groups[-1], key=lambda r: r.end)
             between = text[last.end : part.start]
             interrupted = any(last.end <= c.start and c.end <= part.start for c in changes)
-            if part.start < last.end or (not interrupted and _LISTING.match(between)):
+            listed = not interrupted and _LISTING.match(between) and not _has_own(text, groups[-1], part, changes)
+            if part.start < last.end or listed:
                 groups[-1].append(part)
                 continue
         groups.append([part])
     return groups
+
+
+def _has_own(text: str, group: Sequence[Raw], part: Raw, changes: Sequence[Raw]) -> bool:
+    """Whether `group` is what a change before it is said of, and `part` has a change of its own right behind it:
+    "degeneration of the facet with ligamentum flavum hypertrophy"."""
+    first = min(p.start for p in group)
+    governed = any(c.end <= first and first - c.end < 40 and _OF.match(text[c.end : first]) for c in changes)
+    return governed and any(0 <= c.start - part.end <= 2 and not text[part.end : c.start].strip() for c in changes)
 
 
 def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
@@ -157,6 +174,8 @@ def _left_cost(between: str) -> float | None:
     if n > MAX_WORDS or _BARRIER.search(between):
         return None
     commas = between.count(",")
+    if _JOINS.match(between):
+        return 4.0
     if n <= 1 and not commas:
         return 1.0 + 0.1 * n
     if _COPULA.search(between):

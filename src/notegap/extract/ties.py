@@ -72,8 +72,8 @@ def tie_places(text: str, facts: Sequence[Fact], found: Sequence[Place], layout:
     by_sentence: dict[int, list[Place]] = {}
     for place in found:
         by_sentence.setdefault(place.sentence, []).append(place)
-    inherited = _inherited(text, found, layout)
     title = _study_place(found, layout)
+    inherited = _inherited(text, found, layout, report=bool(kind.study and title))
     every = {r for p in found for r in p.regions}
     told: dict[int, list[Fact]] = {}
     for fact in facts:
@@ -144,7 +144,16 @@ def _best(text: str, fact: Fact, groups: Sequence[list[Place]]) -> list[Place]:
     return best[1] if best else []
 
 
-def _inherited(text: str, found: Sequence[Place], layout: Layout) -> dict[int, list[Place]]:
+# A line of a report that goes on with the line before it, and one that speaks of the whole study.
+_GOES_ON = re.compile(r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)", re.IGNORECASE)
+_WHOLE = re.compile(
+    r"^[\W_]*(?:(?:there (?:is|are)|rest of|the|otherwise|remaining)\s+)*(?:no\b|nil\b|without|normal|adequate|multi-?level|multiple|features?\b|spinal canal|(?:the )?(?:bony )?spinal|diffuse multi|"
+    r"de[ns]?h?ydrat\w+|d[ei]s+i[cs]+at\w+|degenerat\w+|loss of|straighten\w*|mild scolio\w*|scolio\w*|rest\b|other\b|unremarkable|intact|preserved)",
+    re.IGNORECASE,
+)
+
+
+def _inherited(text: str, found: Sequence[Place], layout: Layout, *, report: bool) -> dict[int, list[Place]]:
     """The places a sentence without its own inherits: its line's label or heading, or the level opened before it."""
     out: dict[int, list[Place]] = {}
     by_sentence: dict[int, list[Place]] = {}
@@ -152,11 +161,13 @@ def _inherited(text: str, found: Sequence[Place], layout: Layout) -> dict[int, l
         by_sentence.setdefault(place.sentence, []).append(place)
     current: list[Place] = []
     current_section: tuple[str, int] | None = None
+    labelled, line = False, -1  # whether `current` is a label ("L4-5:"); the line read last
     for number, sentence in enumerate(layout.sentences):
         here = by_sentence.get(number, [])
         is_heading = sentence.heading >= 0 and layout.headings[sentence.heading].start == sentence.start
         if is_heading:
             current = list(here)
+            labelled = bool(here)
             current_section = (sentence.section, sentence.heading)
             continue
         if current_section is not None and (sentence.section, sentence.heading) != current_section:
@@ -166,12 +177,16 @@ def _inherited(text: str, found: Sequence[Place], layout: Layout) -> dict[int, l
         if "\n\n" in text[max(0, sentence.start - 2) : sentence.start]:
             current = [p for p in current if p.heading]
         lead = [p for p in here if len(text[sentence.start : p.start].split()) <= 3]
+        if report and not here and sentence.line != line and not labelled and _WHOLE.match(body) and not _GOES_ON.match(body):
+            current = []  # in a report a line of its own that names no level is said of the study
+        line = sentence.line
         if current and not here:
             out[number] = current
         if lead and len(body.split()) > 1:
             current = lead
+            labelled = text[lead[-1].end : lead[-1].end + 3].strip().startswith((":", "-", "="))
         elif here:
-            current = here
+            current, labelled = here, False
     return out
 
 
@@ -193,6 +208,7 @@ def tie_sources(text: str, facts: Sequence[Fact], layout: Layout, kind: Kind) ->
     for image in images:
         by_sentence.setdefault(image.sentence, []).append(image)
     running: tuple[str, ...] = ()
+    labelled = -1  # the label that names a picture: "Standing films today: …" within an examination
     last: tuple[str, int] | None = None
     per_sentence: dict[int, tuple[str, ...]] = {}
     for number, sentence in enumerate(layout.sentences):
@@ -202,6 +218,7 @@ def tie_sources(text: str, facts: Sequence[Fact], layout: Layout, kind: Kind) ->
         last = (sentence.section, sentence.heading)
         if here:
             running = tuple(dict.fromkeys(f.value for f in here))
+            labelled = sentence.heading if any(f.heading for f in here) else -1
         source: tuple[str, ...] = ()
         if sentence.section in ("operation",) or (kind.operative and sentence.section in ("procedure", "postop_diagnosis")):
             source = ("operation",)
@@ -212,7 +229,7 @@ def tie_sources(text: str, facts: Sequence[Fact], layout: Layout, kind: Kind) ->
         elif kind.study and sentence.section not in ("indication", "hpi", "plan"):
             source = (kind.study,)
         elif sentence.section == "exam":
-            source = ("exam",)
+            source = running if running and sentence.heading == labelled >= 0 else ("exam",)
         elif running and sentence.section in ("hpi", "", "imaging"):
             source = running
         per_sentence[number] = source
