@@ -24,7 +24,7 @@ _WRITTEN = re.compile(r"(?<![A-Za-z0-9.])[A-TV-Z][0-9][0-9A-Z]\.[0-9A-Z]{1,4}(?!
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection while what lasts as long as the process is built: it finds none and takes a tenth of the time."""
+    """No garbage collection while what lasts is built: it finds nothing and takes a tenth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -11,7 +11,7 @@ from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
 from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading, swallowed
 from notegap.extract.refine.level import region_of
-from notegap.extract.ties import Fact, places, tie_causes, tie_places, tie_qualities, tie_sources
+from notegap.extract.ties import Fact, Place, places, tie_causes, tie_places, tie_qualities, tie_sources
 from notegap.model import Assertion, Knowledge, Mention
 
 
@@ -199,15 +199,12 @@ def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
     return out
 
 
-def _located(found: Sequence[object]) -> list[Fact]:
+def _located(found: Sequence[Place]) -> list[Fact]:
     """A fact for each level and each region a level gives."""
     out = []
     for place in found:
-        levels, start, end, sentence = place.levels, place.start, place.end, place.sentence  # type: ignore[attr-defined]
-        for level in levels:
-            region = region_of(level)
-            out.append(Fact("level", level, start, end, Assertion.AFFIRMED, sentence, at=(region,), levels=(level,)))
-        if levels:
-            for region in dict.fromkeys(region_of(level) for level in levels):
-                out.append(Fact("region", region, start, end, Assertion.AFFIRMED, sentence, at=(region,), levels=levels))
+        where = (place.start, place.end, Assertion.AFFIRMED, place.sentence)
+        out += [Fact("level", level, *where, at=(region_of(level),), levels=(level,)) for level in place.levels]
+        if place.levels:
+            out += [Fact("region", region, *where, at=(region,), levels=place.levels) for region in place.regions]
     return out

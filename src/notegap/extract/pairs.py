@@ -146,8 +146,10 @@ def _groups(text: str, parts: Sequence[Raw], changes: Sequence[Raw]) -> list[lis
 
 
 def _has_own(text: str, group: Sequence[Raw], part: Raw, changes: Sequence[Raw]) -> bool:
-    """Whether `group` is what a change before it is said of, and `part` has a change of its own right behind it:
-    "degeneration of the facet with ligamentum flavum hypertrophy"."""
+    """Whether `group` is what a change before it is said of, and `part` has a change of its own right behind it.
+
+    As in "degeneration of the facet with ligamentum flavum hypertrophy".
+    """
     first = min(p.start for p in group)
     governed = any(c.end <= first and first - c.end < 40 and _OF.match(text[c.end : first]) for c in changes)
     return governed and any(0 <= c.start - part.end <= 2 and not text[part.end : c.start].strip() for c in changes)

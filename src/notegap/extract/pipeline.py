@@ -33,7 +33,7 @@ logger.disable("PyRuSH")
 
 
 def _import_medspacy() -> tuple[Any, Any, Any, Any, Any, Any]:
-    """medspaCy's parts, without two things its import does: silencing all warnings, and loading QuickUMLS.
+    """The parts of medspaCy, without two things its import does: silencing all warnings, and loading QuickUMLS.
 
     QuickUMLS costs 1.3 s (nltk, scipy.stats) and is not used; medspaCy imports its name for an optional component.
     """
@@ -57,6 +57,7 @@ _GROUP = "medspacy_spans"
 GIVEN = "given"
 """The concept of spans that are not found but given to `read`."""
 _NEVER = "\x00"
+_BREAK = re.compile(r"\s*\n\s*")
 WRITTEN_OUT = 16
 """Word sequences for each first word of a term, up to which they are written out: a phrase is matched faster than a
 pattern, and a pattern is built as slowly as so many phrases."""
@@ -90,7 +91,7 @@ class Raw:
 
     @property
     def key(self) -> str:
-        """ "concept/value"."""
+        """The name rules use for it: concept/value."""
         return f"{self.concept}/{self.value}"
 
 
@@ -189,8 +190,10 @@ class Pipeline:
                     yield self._target_rule(" ".join(tokens), label)
 
     def _place_patterns(self, places: Sequence[Slot]) -> Iterator[list[dict[str, Any]]]:
-        """Token patterns for a term with many alternatives: one for each first word, so that spaCy looks further
-        only where it stands."""
+        """Token patterns for a term with many alternatives.
+
+        One for each first word, so that spaCy looks further only where that stands.
+        """
         first, rest = places[0], places[1:]
         tail: list[dict[str, Any]] = []
         for slot in rest:
@@ -286,7 +289,7 @@ class Pipeline:
             start, end = skeleton.sentences[first].start, skeleton.sentences[last - 1].end
             starts = [_first_word(text, s.start, s.end) - start for s in skeleton.sentences[first:last]]
             doc = self.tokenizer(text[start:end], starts)
-            self._match(doc, text[start:end], short)
+            self._match(doc, text[start:end], set(starts), short)
             for number, (a, b) in enumerate(given):
                 if start <= a < end:
                     span = doc.char_span(a - start, min(b, end) - start, f"{GIVEN}/{number}", alignment_mode="expand")
@@ -308,10 +311,11 @@ class Pipeline:
         risks = risk_sentences(text, skeleton.sentences)
         return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops), risks)
 
-    def _match(self, doc: Doc, text: str, short: Sequence[tuple[str, str]]) -> None:
+    def _match(self, doc: Doc, text: str, starts: set[int], short: Sequence[tuple[str, str]]) -> None:
         self._phrases(doc)
         self._acronyms(doc)
-        low = text.lower()
+        # A phrase may be broken over two lines of a sentence, and none runs from one sentence into the next.
+        low = _BREAK.sub(lambda m: m.group() if m.end() in starts else " " * len(m.group()), text.lower())
         extra = []
         for label, letters, pattern in self._patterns:
             if letters and not any(word in low for word in letters):
@@ -450,4 +454,4 @@ def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
 
 
 def _swallows(outer: str, inner: str) -> bool:
-    return outer == "not_spinal" or (outer.startswith("other_") and inner == outer.removeprefix("other_"))
+    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (outer.startswith("other_") and inner == outer.removeprefix("other_"))

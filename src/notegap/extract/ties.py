@@ -34,7 +34,7 @@ class Fact:
 
     @property
     def key(self) -> str:
-        """ "concept/value"."""
+        """The name rules use for it: concept/value."""
         return f"{self.concept}/{self.value}"
 
 

@@ -225,5 +225,5 @@ class Tokenizer:
         return [(word, self.speller(word)) for word, _, _ in words(text)]
 
     def to_bytes(self, **_: Any) -> bytes:
-        """spaCy asks for it; the tokenizer holds nothing that is not rebuilt from patterns/."""
+        """What spaCy asks for; the tokenizer holds nothing that is not rebuilt from patterns/."""
         return b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 ORDER: tuple[str, ...] = (
     *(f"C{n}" for n in range(8)),
@@ -176,9 +177,9 @@ def find_levels(text: str) -> list[LevelSpan]:
 
 
 def _joined(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
-    """ "L5 has slipped 5 mm forward over S1" speaks of the segment L5-S1, twice, and of no lone vertebra."""
+    """Two vertebrae of which one moved on the other are the segment: "L5 has slipped 5 mm forward over S1"."""
     out = list(found)
-    for number, (upper, lower) in enumerate(zip(found, found[1:], strict=False)):
+    for number, (upper, lower) in enumerate(pairwise(found)):
         if len(upper.values) != 1 or len(lower.values) != 1:
             continue
         (a,), (b,) = upper.values, lower.values
@@ -195,7 +196,7 @@ def _joined(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
 
 
 def _glued(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
-    """ "L45", "C56": both numbers run together."""
+    """Both numbers run together: "L45", "C56"."""
     taken = [(s.start, s.end) for s in found]
     out = []
     for match in _GLUED.finditer(text):
@@ -264,12 +265,12 @@ def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
     if len(group) == 1:
         return [group[0][1]]
     out: list[str] = []
-    for (_, a), (kind, b) in zip(group, group[1:], strict=False):
+    for (_, a), (kind, b) in pairwise(group):
         run = _between(a, b) or (a, b)
         if bodies and (len(run) > 2 or kind in ("span", "dash")):
             out.extend(run)
         else:
-            out.extend(f"{x}-{y}" for x, y in zip(run, run[1:], strict=False))
+            out.extend(f"{x}-{y}" for x, y in pairwise(run))
     return out
 
 
@@ -295,6 +296,5 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
             return False
     if values == ("S1",) and re.match(r"\s*joint\b", after):
         return False  # "S1 joint" is a slip for "SI joint"
-    if set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line):
-        return False
-    return True
+    heart = set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line)
+    return not heart
