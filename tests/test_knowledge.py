@@ -800,6 +800,21 @@ def test_concept_in_two_files_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}/concepts/later.yaml:1: concept 'imaging' is already in {first}"
 
 
+def test_words_in_two_cues_are_refused(tmp_path: Path) -> None:
+    again = "  - {says: uncertain, direction: both, terms: [maybe, (he|she) NO|not]}\n"
+    text = CONTEXT.replace("examples:\n", again + "examples:\n")
+    with pytest.raises(KnowledgeError) as caught:
+        read(tmp_path, {"context.yaml": text})
+    file = f"{tmp_path}/context.yaml"
+    said = f"'NO' is already in another cue (negated, {file}:2); only one of them would be heard"
+    assert str(caught.value) == f"{file}:{line_of(text, '  - {says: uncertain')}: {said}"
+
+
+def test_words_twice_in_one_cue_are_no_fault(tmp_path: Path) -> None:
+    text = CONTEXT.replace("[no, denies]", "[no, denies, no|denies]")
+    assert len(read(tmp_path, {"context.yaml": text}).cues) == 2
+
+
 def test_code_in_two_checklists_is_refused(tmp_path: Path) -> None:
     other = CHECKLIST.replace("id: M53.2X", "id: M53.2X6").replace("codes: M53.2X*", "codes: M53.2X6")
     other = other.replace("title: Spinal instabilities", "title: Spinal instabilities, lumbar region")

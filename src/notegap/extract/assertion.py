@@ -24,6 +24,11 @@ _NEW_SUBJECT = re.compile(
     r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the\s+patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
     re.IGNORECASE,
 )
+# "history of fusion, with pain ever since"
+_COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b", re.IGNORECASE)
+# What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
+_STATUS_POST = re.compile(r"s/p|status post", re.IGNORECASE)
+_LIST_GOES_ON = re.compile(r"\s*,?\s+(?:and|or)\b", re.IGNORECASE)
 # The next item of a list within a line: 1) esophagitis 2) hernia.
 _NEXT_ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}\)\s")
 
@@ -45,11 +50,12 @@ _RESULT_AFTER = re.compile(
 )
 _RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
 # A study that is still awaited has shown nothing, whatever "results" follow it.
+_NOT_YET = re.compile(r"\b(?:once|until|when|after) (?:we|he|she|i|they) (?:have |has )?(?:obtain\w*|have|has|get|gets|receives?)\b[^.;]{0,20}$", re.IGNORECASE)
 _AWAITED = re.compile(r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$", re.IGNORECASE)
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
     r"\b(?:(?:is|was|are|were|been|remains?|stays?) (?:already |currently |still |now )?(?:on|taking|using|wearing)|since (?:her|his|the|that|this|their)|tolerated (?:by|with)|"
-    r"(?:relief|benefit\w*) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
+    r"(?:relief|benefitt?ed) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
     re.IGNORECASE,
 )
 # "No injury that could explain X", "no falls which would contribute to X": only what comes before "that" is denied.
@@ -59,6 +65,20 @@ _RELATIVE = re.compile(
 )
 _NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b", re.IGNORECASE)
 _ASIDE = re.compile(r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,", re.IGNORECASE)
+# "No change in bladder function" denies a symptom, where "no change" elsewhere denies nothing.
+_CHANGE = re.compile(r"^changes?\b", re.IGNORECASE)
+_NO_CHANGE = re.compile(r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$", re.IGNORECASE)
+# A form's answer: "Fracture: N", "numbness - denies", "Listhesis: yes".
+_ANSWERED = re.compile(
+    r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)", re.IGNORECASE
+)
+_PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?|complains?)\b", re.IGNORECASE)
+# An operation someone has come for has not been done yet.
+_COME_FOR = re.compile(
+    r"\b(?:come|comes|coming|presents?|presenting|admitted|here|brought|desires?|elects?|elected|agree[sd]?|wish(?:es|ed)?)\b[^.;\n]{0,40}\b(?:for|to have|to undergo)\b[^.;,\n]{0,40}$",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b", re.IGNORECASE)
 _TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$", re.IGNORECASE)
 _OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$", re.IGNORECASE)
 _SEEN = re.compile(r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b", re.IGNORECASE)
@@ -66,7 +86,7 @@ _FRACTURES = frozenset({"finding/fracture", "finding/compression_fracture"})
 _REPORT_SECTIONS = frozenset({"imaging", "impression", "technique", "exam_study"})
 _MAY = re.compile(r"^(?:may|might|could)\b", re.IGNORECASE)
 _POST = re.compile(r"^(?:post|failed|previous|prior|s/p|status post)\b", re.IGNORECASE)
-_HAPPENED_ONLY = frozenset({"mechanism/traumatic"})
+_HAPPENED = frozenset({"mechanism/traumatic"})
 """Mechanisms that a note denies of the patient's problem: to deny an inflammation says nothing of what brought it about."""
 _THEN = re.compile(r"^(?:followed by|then|subsequently|thereafter)$", re.IGNORECASE)
 _WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
@@ -99,6 +119,8 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if cue.says in (Assertion.NEGATED, Assertion.UNCERTAIN, Assertion.HISTORICAL, Assertion.AFFIRMED) and _cut_off(text, raw, reach):
             continue
+        if cue.says == Assertion.HISTORICAL and raw.concept != "surgery" and _RECENT.search(text[max(0, reach.start - 12) : reach.end + 1]):
+            continue  # "two hours ago" is now
         if cue.says == Assertion.HYPOTHETICAL and reach.start >= raw.end and _cut_off(text, raw, reach):
             continue
         out.append(reach)
@@ -124,15 +146,18 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
             return True
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
             return True
-        if reach.cue.says == Assertion.HISTORICAL and _NEXT_ITEM.search(between):
+        if reach.cue.says == Assertion.HISTORICAL and (_NEXT_ITEM.search(between) or _COMES_WITH.search(between)):
             return True
+        if "," in between and raw.concept != "surgery" and _STATUS_POST.match(text[reach.start : reach.end]):
+            return not _LIST_GOES_ON.match(text, raw.end)
         comma = between.rfind(",")
         if comma < 0:
             # Run-on dictation: "no fall strength is full my diagnosis is hypertrophy".
             words = between.split()
             return reach.cue.says == Assertion.NEGATED and len(words) > _LONG_REACH and bool(_VERB.search(between))
         if reach.cue.says == Assertion.HISTORICAL:
-            return bool(_VERB.search(between))
+            # An operation told as past goes on over commas: "previously had a discectomy, followed by a fusion".
+            return bool((_PRESENT if raw.concept == "surgery" else _VERB).search(between))
         # A comma starts a new clause when what follows has a verb of its own and is no list ("no A, B or C is seen").
         tail = re.split(r"[,;.\n]", text[raw.start : raw.start + 160])[0]
         segment = between[comma + 1 :] + tail
@@ -165,11 +190,16 @@ def stand(
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
     if raw.concept == "imaging" and _has_result(text, raw):
-        return Assertion.AFFIRMED
+        return Assertion.HYPOTHETICAL if _AWAITED.search(text[max(0, raw.start - 50) : raw.start]) else Assertion.AFFIRMED
+    if raw.concept == "imaging" and _NOT_YET.search(text[max(0, raw.start - 50) : raw.start]):
+        return Assertion.HYPOTHETICAL
     if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
         return None  # a mechanism that only might come about brought nothing about
     reaches = _speaking_of(text, raw, reaches, sentence)
     says = {reach.cue.says for reach in reaches}
+    answer = _ANSWERED.match(text, raw.end) if raw.concept in ("finding", "neuro", "disease", "symptom") else None
+    if answer:
+        return Assertion.AFFIRMED if answer["yes"] else Assertion.NEGATED
     default = defaults.get(sentence.section, {}).get(raw.concept)
     if "family" in says or default is Assertion.FAMILY:
         return None if "negated" in says else Assertion.FAMILY
@@ -177,14 +207,23 @@ def stand(
         return Assertion.AFFIRMED
     if raw.concept == "treatment" and sentence.section == "allergies":
         return None
+    before = text[max(sentence.start, raw.start - 80) : raw.start]
+    if raw.concept == "treatment" and "negated" not in says and _TRIED.search(before) and not _SUPPOSED.search(before):
+        return Assertion.AFFIRMED
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
     if risk and raw.concept in ("finding", "neuro", "disease", "surgery"):
         return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
+        if raw.concept in ("finding", "neuro") and sentence.section in _REPORT_SECTIONS and _only_may(text, reaches):
+            return Assertion.UNCERTAIN  # a study that "may indent the cord" hedges, it does not plan
         return _planned(raw, reaches)
+    if raw.concept == "neuro" and _CHANGE.match(text[raw.start : raw.end]) and _NO_CHANGE.search(text[max(0, raw.start - 40) : raw.start]):
+        return Assertion.NEGATED
     if base is Assertion.NEGATED:
         return _normal(text, raw, reaches, says)
+    if "negated" in says and raw.concept == "mechanism" and raw.key not in _HAPPENED:
+        return None
     for hedge in (Assertion.NEGATED, Assertion.UNCERTAIN):
         if hedge.value in says:
             return hedge
@@ -197,6 +236,10 @@ def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Senten
         return [r for r in reaches if _about_study(text, raw, r)]
     if raw.concept == "mechanism":
         return [r for r in reaches if _about_mechanism(text, raw, r)]
+    if raw.concept in _ORDERABLE:
+        reaches = [r for r in reaches if r.cue.says != Assertion.UNCERTAIN or _hedges(text, raw, r)]
+    if raw.key in _FRACTURES:
+        reaches = [r for r in reaches if not _still_seen(text, raw, r, sentence)]
     if raw.concept != "treatment":
         return list(reaches)
     told = sentence.section in _TOLD
@@ -230,8 +273,13 @@ def _now_or_past(
         told = [r for r in told if not _GONE.search(text[r.start : r.end])]
         if default is Assertion.AFFIRMED:
             told = [r for r in told if not _WEAKLY_PAST.match(text[r.start : r.end])]
-        return _surgery(past=bool(told), sentence=sentence, default=default, operative=operative, says=says)
-    # A drug or therapy once tried counts as tried (LABELS 16).
+        past = bool(told) or bool(_POST.match(text[raw.start : raw.end]))
+        if not past and default is None and not operative and _COME_FOR.search(text[max(sentence.start, raw.start - 90) : raw.start]):
+            return Assertion.HYPOTHETICAL
+        return _surgery(past=past, sentence=sentence, default=default, operative=operative, says=says)
+    # A drug or therapy once tried counts as tried (LABELS 16), in a plan too.
+    if raw.concept == "treatment" and told:
+        return Assertion.AFFIRMED
     if told and raw.concept != "treatment" and _is_past(text, raw, reaches):
         return Assertion.HISTORICAL
     if raw.key in _EVENTS and raw.concept == "disease" and sentence.section in ("past_medical", "past_surgical"):
@@ -302,6 +350,8 @@ def _planned(raw: Raw, reaches: Sequence[Reach]) -> Assertion:
     if raw.concept in _ORDERABLE and any(r.cue.says == "negated" and r.start <= plan for r in ahead):
         return Assertion.NEGATED
     nearest = max(ahead, key=lambda r: r.end, default=None)
+    if nearest is not None and nearest.cue.says == "negated" and raw.concept in _ORDERABLE:
+        return Assertion.NEGATED  # "would like to avoid injections"
     if nearest is not None and nearest.cue.says == "uncertain" and raw.concept not in _ORDERABLE:
         return Assertion.UNCERTAIN
     return Assertion.HYPOTHETICAL
@@ -320,9 +370,6 @@ def _undoes(text: str, raw: Raw, reach: Reach) -> bool:
 
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if raw.key in _EVENTS:
-        told = [r for r in reaches if r.cue.says == "historical"]
-        if told and all(_RECENT.search(text[max(0, r.start - 12) : r.end + 1]) for r in told):
-            return False  # "two hours ago" is now
         return not any(
             r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
             for r in reaches

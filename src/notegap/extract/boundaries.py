@@ -34,7 +34,54 @@ _SYSTEM = re.compile(
     r"^\W*(?:neuro(?:logic(?:al)?)?|musculo-?skeletal|msk|extremit(?:y|ies)|general|constitutional|back|spine|neck|gait|sensation|sensory|motor|skin|joints?|psych\w*)\W*$",
     re.IGNORECASE,
 )
+# "EXAM: CT of the cervical spine" names a study, not an examination or an operation.
+_STUDY_TITLE = re.compile(r"^\W*(?:exam(?:ination)?|study|procedure|test)\W*$", re.IGNORECASE)
+_STUDY_BODY = re.compile(r"^[\s,]*(?:\w+[\s,]+){0,4}?(?:mri?|mra|ct|cat scan|x-?rays?|radiographs?|views?|films?|myelogram|bone scan|dexa|ultrasound|magnetic|computed)\b", re.IGNORECASE)
+# A tick box. Items that are not ticked were not chosen: the note says nothing of them.
+_BOX = re.compile(r"\[ ?(?P<tick>[xX✓✔*]?) ?\]|(?P<mark>[☐□❏▢◻☑☒✅✓✔■])|\( ?(?P<round>[xX✓✔]?) ?\)")
+_EMPTY_BOX = re.compile(r"\[ {0,2}\]|[☐□❏▢◻]|\( {1,2}\)")
+# The answer to what stands before it: "Fracture: none", "Numbness: [x] No". Such a label opens no section.
+_ANSWER = re.compile(
+    r"[\s,]*(?:no|none|nil|n|yes|y|neg(?:ative)?|pos(?:itive)?|absent|present|denie[sd]|[-+]ve|\([-+]\)|not (?:seen|present|noted))\s*(?=[.,;\n|/\[(]|\s{2}|$)",
+    re.IGNORECASE,
+)
+_EMPTY_MARKS = frozenset("☐□❏▢◻")
 _DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
+
+# Dictation without punctuation: a new statement begins with its subject and verb ("he has", "his films show"), or with
+# words that open a part of the note ("on exam", "my diagnosis").
+_SAYS = (
+    r"(?:'s|is|are|was|were|has|had|have|does|did|do|can|cannot|can't|could|couldn't|will|would|says?|said|denies|denied"
+    r"|reports?|reported|takes?|took|uses?|used|lives|works?|worked|feels?|felt|comes?|came|went|bent|fell|tried|describes?"
+    r"|wants?|am|talked|walks?|also|now|never|still|gave|got|gets|wore|wears|started|began|begins|shows?|showed|remains?"
+    r"|appears?|looks?|moves?|stands?|sits?|sleeps?|needs?|noticed|developed|underwent|received|completed|stopped|quit"
+    r"|brought|complains?|opens?|gives?|keeps?|lost|hurts?|recommend|think|believe|discussed|reviewed|see|want|plan|agree"
+    r"|explained|told|asked|ordered|spoke|suggest|saw)"
+)
+_STATEMENT = re.compile(
+    r"\s(?:"
+    rf"(?:(?:and|but|so)\s+)?(?:he|she|they|i|we|it|there|patient|the patient)\s+{_SAYS}\b"
+    r"|(?:the|his|her|my|this|these|both|all)\s+"
+    r"(?:(?!(?:the|his|her|my|this|that|a|an|he|she|it|they|of|in|on|and|or|plan)\b)[\w-]+\s+){1,3}"
+    r"(?:is|are|was|were|shows?|showed|has|had|began|started|remains?|appears?)\b"
+    r"|on (?:physical )?exam(?:ination)?\b|(?:so )?my (?:assessment|diagnosis|impression|plan)\b"
+    r"|(?:the )?(?:plan|assessment|impression|diagnosis) is\b|(?:past|family|social) (?:medical |surgical )?history\b"
+    r"|(?:ct|mri|x-?rays?|films) (?:shows?|showed|from|of|is|was)\b"
+    r"|(?:reflexes|sensation|strength|legs|arms|grip|gait) (?:is|are|was|were)\b"
+    r")",
+    re.IGNORECASE,
+)
+_LEADS_ON = re.compile(
+    r"\b(?:that|because|when|if|who|which|whose|where|while|after|before|since|until|as|than|what|how|whether|though"
+    r"|although|unless|once|of|in|on|at|to|for|with|by|from|over|under|between|across|during|about|without|into|like"
+    r"|says?|said|thinks?|thought|believes?|feels?|told|and|or|but|so|nor|not|the|an?|his|her|my|reports?|denies|states?"
+    r"|also)\s*$"
+    r"|\b(?:because|since|if|when|although|while|due to|as)(?:\s+[\w-]+){1,5}\s*$",
+    re.IGNORECASE,
+)
+_RUN_ON = 40
+"""Words without a full stop after which a stretch with hardly a comma is dictation that nobody punctuated."""
+_SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +172,8 @@ def _headings_of_line(
     if match and len(match["title"].split()) <= 9:
         title = match["title"]
         section = section_of(title)
+        if section is None and _ANSWER.match(line, match.end()):
+            return []
         looks = title.isupper() or section is not None or (len(title.split()) <= 5 and title[:1].isupper())
         if looks and not re.search(r"\b(?:is|are|was|were|shows?|showed|has|had|noted|with|denies)\b", title.lower()):
             found.append((start + match.start("title"), start + match.end("title"), start + match.end(), section))
@@ -153,6 +202,49 @@ def _headings_of_line(
     return sorted(found)
 
 
+def _boxes(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
+    """The tick boxes of a line as (start, end, ticked); none when the line has no box that could be one."""
+    found = []
+    for match in _BOX.finditer(text, start, end):
+        ticked = bool(match["tick"] or match["round"]) or (match["mark"] is not None and match["mark"] not in _EMPTY_MARKS)
+        found.append((match.start(), match.end(), ticked))
+    return found
+
+
+def _boxed(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
+    """The items of a line with tick boxes as (start, end, ticked): each box goes with the words after it, or, where the
+    line ends in a box, with those before it."""
+    boxes = _boxes(text, start, end)
+    if not boxes:
+        return []
+    edges = [a for a, _, _ in boxes]
+    if not text[boxes[-1][1] : end].strip(" \n,.;") and text[start : edges[0]].strip(" \n,.;:-*"):
+        colon = text.rfind(":", start, edges[0])
+        begins = [colon + 1 if colon >= 0 else start, *(b for _, b, _ in boxes)]
+        return [(begins[i], b, ticked) for i, (_, b, ticked) in enumerate(boxes)]
+    return [(a, after, ticked) for (a, _, ticked), after in zip(boxes, [*edges[1:], end], strict=True)]
+
+
+def chosen(text: str) -> str:
+    """Plain `text` with spaces for what it lists and does not choose: the items whose box is empty.
+
+    The box of a ticked answer goes too, so that "Fracture: [x] No" reads as "Fracture: No". Every offset is kept.
+    """
+    if not _EMPTY_BOX.search(text):
+        return text
+    pieces, at = [], 0
+    for start, end in _lines(text):
+        for a, b, ticked in _boxed(text, start, end):
+            if ticked:
+                box = _BOX.match(text, a)
+                if box is None or not _ANSWER.match(text, box.end()):
+                    continue
+                b = box.end()
+            pieces += [text[at:a], re.sub(r"[^\n]", " ", text[a:b])]
+            at = b
+    return "".join([*pieces, text[at:]])
+
+
 def _stops(text: str, start: int, end: int) -> list[int]:
     """Where sentences of `text[start:end]` end."""
     out = []
@@ -168,8 +260,28 @@ def _stops(text: str, start: int, end: int) -> list[int]:
             if re.match(r"\s*\(?\d{1,2}$", text[start:at]):  # "1." opens an item
                 continue
         out.append(match.end())
+    out.extend(a for a, _, _ in _boxed(text, start, end) if a > start and not _ANSWER.match(text, a))
     out.extend(match.end() for match in _WIDE_GAP.finditer(text, start, end))
-    return sorted(set(out))
+    return sorted({*out, *_unpunctuated_stops(text, start, end, sorted(out))})
+
+
+def _unpunctuated_stops(text: str, start: int, end: int, stops: Sequence[int]) -> list[int]:
+    """Where statements of dictation without punctuation end: a denial in one must not reach the whole note."""
+    out: list[int] = []
+    edge = start
+    for stop in (*stops, end):
+        stretch = text[edge:stop]
+        words = len(stretch.split())
+        if words > _RUN_ON and len(re.findall(r"[,;:]", stretch)) * 25 < words:
+            last = edge
+            for match in _STATEMENT.finditer(text, edge, stop):
+                cut = match.start() + 1
+                long_enough = len(text[last:cut].split()) >= _SHORTEST
+                if long_enough and not _LEADS_ON.search(text, max(last, cut - 60), cut):
+                    out.append(cut)
+                    last = cut
+        edge = max(edge, stop)
+    return out
 
 
 def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
@@ -223,6 +335,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                 known = name is not None
                 if section == "ros" and name == "exam" and _SYSTEM.match(text[begin:stop]):
                     name = "ros"  # what the patient is asked of each system, not the examination of it
+                if name in ("exam", "procedure", "imaging") and _STUDY_TITLE.match(text[begin:stop]) and _STUDY_BODY.match(text[body : body + 80]):
+                    name = "exam_study"
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own
                 else:

@@ -64,7 +64,8 @@ _OTHER_WORDS = re.compile(
     r"condyle\w*|epicondyl\w+|olecranon|hallux|metatars\w+|bunion|ankles?|knees?|wrists?|elbows?|shoulders?|hips?|pinna|tympanic|ears?|nasal|sinus|teeth|tooth|dental|mandib\w+|maxill\w+)\b",
     re.IGNORECASE,
 )
-_SEGMENT = re.compile(r"^segments?$", re.IGNORECASE)
+# "Long segment stenosis", "left vertebral 0.55 m/s": vessels have those too.
+_SEGMENT = re.compile(r"^(?:segments?|vertebrals?)$", re.IGNORECASE)
 REACH = 6
 """How many sentences back a place named still counts."""
 SHORT = 40
@@ -118,6 +119,21 @@ class Gate:
             if before in self.other:
                 return True
         return self._mostly_elsewhere
+
+
+    def elsewhere(self, number: int) -> bool:
+        """Whether a study named in sentence `number` is one of another part of the body: the sentences about it say so."""
+        if self._all_spine or number in self.placed:
+            return False
+        sentences = self._layout.sentences
+        for near in (number + 1, number + 2, number - 1):
+            if not 0 <= near < len(sentences) or sentences[near].section != sentences[number].section:
+                continue
+            if near in self.placed:
+                return False
+            if near in self.other:
+                return True
+        return False
 
 
 def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozenset[int], frozenset[int]]:

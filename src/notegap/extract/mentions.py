@@ -63,7 +63,7 @@ class Extractor:
                 continue
             if raw.sentence in elsewhere and (raw.concept == "imaging" or raw.key == "mechanism/degenerative"):
                 continue
-            if gate.closed(raw, raw.start, raw.end):
+            if gate.closed(raw, raw.start, raw.end) or (raw.concept == "imaging" and gate.elsewhere(raw.sentence)):
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if assertion is not None:

@@ -95,7 +95,7 @@ class PairRules:
         groups = _groups(text, parts, changes)
         out: list[Said] = []
         for change in changes:
-            out.extend(self._said(text, change, groups))
+            out.extend(s for s in self._said(text, change, groups) if not _signed(text, change, s.part, changes))
         return _unique(out)
 
     def _said(self, text: str, change: Raw, groups: list[list[Raw]]) -> list[Said]:
@@ -123,6 +123,16 @@ class PairRules:
             for concept, value, assertion in self.of(change, part)
             if not (near and concept == "finding")
         ]
+
+
+_SIGNS = frozenset({"change/positive", "change/negative"})
+
+
+def _signed(text: str, change: Raw, part: Raw, changes: Sequence[Raw]) -> bool:
+    """Whether `part` has its own sign and `change` is the sign of the next entry: "SLR -ve, stenosis +ve"."""
+    return change.key in _SIGNS and any(
+        c.key in _SIGNS and part.end <= c.start < c.end <= change.start and "," in text[c.end : change.start] for c in changes
+    )
 
 
 def _overlap(a: Raw, b: Raw) -> bool:
@@ -163,6 +173,10 @@ def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
     if left:
         between = text[max(p.end for p in left) : change.start]
         found.append(_left_cost(between))
+    # "The root is compressed in the foramen": what follows "in" is the place, no second thing compressed.
+    said = text[change.start : change.end].lower()
+    if right and said.endswith("ed") and _WHERE.match(text[change.end : min(p.start for p in right)]):
+        right = right if not _BE.search(text[max(0, change.start - 40) : change.start]) else []
     if right:
         between = text[change.end : min(p.start for p in right)]
         word = text[change.start : change.end].lower().rstrip("s")

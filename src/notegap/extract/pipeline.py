@@ -21,7 +21,7 @@ from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from notegap.extract.boundaries import Layout, blocks, layout
+from notegap.extract.boundaries import Layout, blocks, chosen, layout
 from notegap.extract.refine.level import find_levels
 from notegap.extract.risks import risk_sentences
 from notegap.extract.words import Speller, Tokenizer, fold, plain, words
@@ -247,7 +247,7 @@ class Pipeline:
     def _section_rules(self, knowledge: Knowledge) -> Iterator[Any]:
         for section in knowledge.sections:
             for title in section.titles:
-                for sequence in expand(title):
+                for sequence in expand(title, whole=True):
                     yield self._section_rule(" ".join(self._tokens(sequence)), section.name)
 
     def _section_of(self, title: str) -> str | None:
@@ -280,7 +280,7 @@ class Pipeline:
 
         `given` are spans of the caller's own: they come back as spans of the concept `GIVEN`, numbered.
         """
-        text = plain(note)
+        text = chosen(plain(note))
         skeleton = layout(text, self.section_of)
         found: list[Raw] = []
         cues: list[Reach] = []

@@ -51,7 +51,7 @@ class Place:
 
 
 _AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|the|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
-_LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
+_LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
 TIED = frozenset({"finding", "ligament", "mechanism", "surgery", "disease", "neuro", "imaging", "treatment"})
 
 

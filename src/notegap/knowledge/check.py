@@ -35,6 +35,7 @@ def check_part(concepts: Sequence[Concept], checklists: Sequence[Checklist]) -> 
 def check_knowledge(knowledge: Knowledge, uses: Collection[Use]) -> None:
     """Look up every name the files use, in rules and in examples."""
     _check_names(knowledge, uses)
+    _check_cues(uses)
     _check_marks(knowledge)
 
 
@@ -76,6 +77,30 @@ def _check_key(use: Use, concepts: Mapping[str, Concept]) -> None:
 
 def _keys(knowledge: Knowledge) -> set[str]:
     return {f"{concept.name}/{value}" for concept in knowledge.concepts.values() for value in concept.values}
+
+
+def _check_cues(uses: Iterable[Use]) -> None:
+    """Refuse words that stand in two cues: medspaCy would silently keep only one of them."""
+    owners: dict[tuple[str, ...], tuple[int, str, Place]] = {}
+    cue, says = 0, ""
+    for use in uses:
+        if use.kind == "cue":
+            cue, says = cue + 1, use.name
+        if use.kind != "cue term":
+            continue
+        for sequence in expand(use.name):
+            number, other, place = owners.setdefault(tuple(map(_folded, sequence)), (cue, says, use.place))
+            if number != cue:
+                raise use.place.error(
+                    f"'{' '.join(sequence)}' is already in another cue ({other}, {place}); only one of them would be heard"
+                )
+
+
+def _folded(word: str) -> str:
+    """`word` in lower case and singular, about as extract folds it."""
+    low = word.lower()
+    plural = len(low) > 4 and low.endswith("s") and not low.endswith(("ss", "us", "is", "as", "os"))
+    return low[:-1] if plural else low
 
 
 # ── marks in examples ───────────────────────────────────────────────────────────────────────────

@@ -470,6 +470,9 @@ def _cue(view: View) -> Cue:
     says = choice(fields["says"], CUE_SAYS, "meaning of a cue")
     if "terms" not in fields and "patterns" not in fields:
         raise view.error("a cue needs 'terms' or 'patterns'")
+    view.use("cue", says)
+    for element in elements(fields["terms"]) if "terms" in fields else ():
+        element.use("cue term", text(element))
     if "direction" not in fields and says in ASSERTIONS:
         raise view.error("'direction' is missing")
     return Cue(

@@ -35,15 +35,16 @@ _Sequences = tuple[tuple[str, ...], ...]
 _EMPTY: _Sequences = ((),)
 
 
-def expand(term: str) -> list[tuple[str, ...]]:
+def expand(term: str, *, whole: bool = False) -> list[tuple[str, ...]]:
     """Every word sequence `term` stands for, without repeats, in the order written.
 
-    Optional words at either end are left out: they would only make the same match longer.
+    Optional words at either end are left out: they would only make the same match longer. `whole` keeps them, for
+    terms that have to be all of what they are matched with (a heading).
 
     Raises KnowledgeError when brackets do not match, an alternative is empty, nothing but gaps is left, a gap
     stands at either end, or there are more than `MAX_EXPANSIONS` sequences.
     """
-    return list(_expand(term))
+    return list(_expand(term, whole))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ def _set_end(text: str, at: int) -> int:
 
 
 @lru_cache(maxsize=20_000)
-def _expand(term: str) -> _Sequences:
-    pieces = _core(_pieces(term), term)
+def _expand(term: str, whole: bool) -> _Sequences:
+    pieces = _pieces(term) if whole else _core(_pieces(term), term)
     sequences, end = _parse_sequence(pieces, 0, term, in_bracket=False)
     if end < len(pieces):
         raise KnowledgeError(f"term '{term}': '{pieces[end]}' closes nothing")

@@ -32,13 +32,19 @@ _NEXT = re.compile(
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
 
 _ROOT_AFTER = re.compile(
-    r"^[\s,()]*(?:(?:and|or|versus|vs\.?|[CLTS]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
-    r"(?:ne\w{0,3}ves?\b|(?:nerve )?roots?\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|medial branch|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
+    r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[CLTS]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
+    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|medial branch|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
     re.IGNORECASE,
 )
 _ROOT_BEFORE = re.compile(
     r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|medial branch(?:es)?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
 )
+_MUSCLE_BEFORE = re.compile(
+    r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|EHL|APB|FDI)\s*[(:,]?\s*$",
+    re.IGNORECASE,
+)
+# Tumour stage: "T3 N0 M0", "T2N1".
+_STAGE_AFTER = re.compile(r"^[a-d]?[\s,/]*[pc]?N[0-3X]")
 _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|(?-i:LT|PP))\b[^.;\n]*$",
     re.IGNORECASE,
@@ -64,7 +70,7 @@ _OTHER_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _OTHER_AFTER = re.compile(
-    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro)",
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b)",
     re.IGNORECASE,
 )
 _BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
@@ -230,6 +236,8 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             break
         if kind == "list" and not step["letter"] and "and" not in step["sep"] and not re.match(r"\s?[,;&]\s?$", step["sep"]):
             break
+        if kind == "span" and len(groups[-1]) > 1 and re.match(r"\s+level\b", text[step.end() :][:8]):
+            break  # "from T12-L1 to the S1 level" ends at a level of its own
         if step["letter"]:
             here = _vertebra(step["letter"], step["number"])
         elif kind == "list" and len(groups[-1]) > 1:
@@ -278,7 +286,11 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     line_start = text.rfind("\n", 0, start) + 1
     line = text[max(line_start, start - 120) : end + 80]
-    if _ROOT_AFTER.match(after) or _ROOT_BEFORE.search(before):
+    # A root leaves by one foramen: "L2-L3 transforaminal injection" is given at a segment.
+    segment = not single and re.match(r"\s*transforaminal\b", after, re.IGNORECASE)
+    if (_ROOT_AFTER.match(after) and not segment) or _ROOT_BEFORE.search(before) or _MUSCLE_BEFORE.search(before):
+        return False
+    if values[0].startswith("T") and _STAGE_AFTER.match(after):
         return False
     if _OTHER_BEFORE.search(before) or _OTHER_AFTER.match(after):
         return False
