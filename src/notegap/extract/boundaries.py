@@ -212,8 +212,10 @@ def _boxes(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
 
 
 def _boxed(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
-    """The items of a line with tick boxes as (start, end, ticked): each box goes with the words after it, or, where the
-    line ends in a box, with those before it."""
+    """The items of a line with tick boxes as (start, end, ticked).
+
+    Each box goes with the words after it, or, where the line ends in a box, with those before it.
+    """
     boxes = _boxes(text, start, end)
     if not boxes:
         return []

@@ -91,8 +91,9 @@ def _check_cues(uses: Iterable[Use]) -> None:
         for sequence in expand(use.name):
             number, other, place = owners.setdefault(tuple(map(_folded, sequence)), (cue, says, use.place))
             if number != cue:
+                words = " ".join(sequence)
                 raise use.place.error(
-                    f"'{' '.join(sequence)}' is already in another cue ({other}, {place}); only one of them would be heard"
+                    f"'{words}' is already in another cue ({other}, {place}); only one of them would be heard"
                 )
 
 
