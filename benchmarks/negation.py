@@ -1,4 +1,4 @@
-"""Negated, historical and another person's: our cues beside stock medspaCy ConText, on sentences with one marked condition.
+"""Negated, historical, another person's: our cues beside stock medspaCy ConText, on sentences with a marked condition.
 
     python benchmarks/negation.py [FILE.jsonl] [--part work|held|all] [--errors KIND]
 
@@ -154,7 +154,8 @@ def main() -> int:
                 p, r, f1, gold = figures([cases[i] for i in chosen], [said[name][i] for i in chosen], kind)
                 below = name == "notegap" and part == options.part and f1 < MARKS.get(kind, 0.0)
                 missed = missed or below
-                print(f"{part:8}{name:14}{kind:12}{p:7.3f}{r:7.3f}{f1:7.3f}{gold:8}{'  below the mark' if below else ''}")
+                mark = "  below the mark" if below else ""
+                print(f"{part:8}{name:14}{kind:12}{p:7.3f}{r:7.3f}{f1:7.3f}{gold:8}{mark}")
     return 1 if missed else 0
 
 
