@@ -79,6 +79,7 @@ _COME_FOR = re.compile(
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b", re.IGNORECASE)
+_REASON = re.compile(r"\bfor (?:\w+ ){0,3}$", re.IGNORECASE)
 _TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$", re.IGNORECASE)
 _OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$", re.IGNORECASE)
 _SEEN = re.compile(r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b", re.IGNORECASE)
@@ -94,7 +95,7 @@ _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electro
 # Where something is, or how it was looked at: a denial in the sentence is not of these.
 _HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
-_RECENT = re.compile(r"\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
+_RECENT = re.compile(r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
 _LONG_REACH = 7
 """Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
 
@@ -109,9 +110,10 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
     for reach in raw.reaches:
         cue = reach.cue
         low, high = (reach.end, raw.start) if reach.end <= raw.start else (raw.end, reach.start)
-        if _stopped(text, raw, reach, [stop for stop in stops[bisect_left(stops, (low, 0)) :][:4] if stop[1] <= high]):
+        first = bisect_left(stops, (low, 0))
+        if _stopped(text, raw, reach, [stop for stop in stops[first : first + 4] if stop[1] <= high]):
             continue
-        if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[:reach.start][-12:]):
+        if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[max(0, reach.start - 12) : reach.start]):
             continue  # "a drill was used to remove the spur"
         if cue.concepts and raw.concept not in cue.concepts:
             continue
@@ -189,17 +191,13 @@ def stand(
     `risk`: the sentence names the risks of a procedure (LABELS 21).
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
-    if raw.concept == "imaging" and _has_result(text, raw):
-        return Assertion.HYPOTHETICAL if _AWAITED.search(text[max(0, raw.start - 50) : raw.start]) else Assertion.AFFIRMED
-    if raw.concept == "imaging" and _NOT_YET.search(text[max(0, raw.start - 50) : raw.start]):
-        return Assertion.HYPOTHETICAL
+    outright = _outright(text, raw)
+    if outright is not None:
+        return outright
     if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
         return None  # a mechanism that only might come about brought nothing about
     reaches = _speaking_of(text, raw, reaches, sentence)
     says = {reach.cue.says for reach in reaches}
-    answer = _ANSWERED.match(text, raw.end) if raw.concept in ("finding", "neuro", "disease", "symptom") else None
-    if answer:
-        return Assertion.AFFIRMED if answer["yes"] else Assertion.NEGATED
     default = defaults.get(sentence.section, {}).get(raw.concept)
     if "family" in says or default is Assertion.FAMILY:
         return None if "negated" in says else Assertion.FAMILY
@@ -207,19 +205,14 @@ def stand(
         return Assertion.AFFIRMED
     if raw.concept == "treatment" and sentence.section == "allergies":
         return None
-    before = text[max(sentence.start, raw.start - 80) : raw.start]
-    if raw.concept == "treatment" and "negated" not in says and _TRIED.search(before) and not _SUPPOSED.search(before):
+    if "negated" not in says and _tried(text, raw, sentence):
         return Assertion.AFFIRMED
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
     if risk and raw.concept in ("finding", "neuro", "disease", "surgery"):
         return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
-        if raw.concept in ("finding", "neuro") and sentence.section in _REPORT_SECTIONS and _only_may(text, reaches):
-            return Assertion.UNCERTAIN  # a study that "may indent the cord" hedges, it does not plan
-        return _planned(raw, reaches)
-    if raw.concept == "neuro" and _CHANGE.match(text[raw.start : raw.end]) and _NO_CHANGE.search(text[max(0, raw.start - 40) : raw.start]):
-        return Assertion.NEGATED
+        return _planned(text, raw, reaches, sentence)
     if base is Assertion.NEGATED:
         return _normal(text, raw, reaches, says)
     if "negated" in says and raw.concept == "mechanism" and raw.key not in _HAPPENED:
@@ -228,6 +221,28 @@ def stand(
         if hedge.value in says:
             return hedge
     return base or _now_or_past(text, raw, reaches, sentence, default, operative=operative)
+
+
+def _outright(text: str, raw: Raw) -> Assertion | None:
+    """What the words right beside `raw` settle, whatever cue is about: a form's answer, a study's result."""
+    before = text[max(0, raw.start - 50) : raw.start]
+    if raw.concept == "imaging":
+        if _has_result(text, raw):
+            return Assertion.HYPOTHETICAL if _AWAITED.search(before) else Assertion.AFFIRMED
+        return Assertion.HYPOTHETICAL if _NOT_YET.search(before) else None
+    if raw.concept not in ("finding", "neuro", "disease", "symptom"):
+        return None
+    if answer := _ANSWERED.match(text, raw.end):
+        return Assertion.AFFIRMED if answer["yes"] else Assertion.NEGATED
+    if raw.concept == "neuro" and _CHANGE.match(text[raw.start : raw.end]) and _NO_CHANGE.search(before):
+        return Assertion.NEGATED
+    return None
+
+
+def _tried(text: str, raw: Raw, sentence: Sentence) -> bool:
+    """Whether a treatment is told of as gone through or going on, in a plan too ("since her injection")."""
+    before = text[max(sentence.start, raw.start - 80) : raw.start]
+    return raw.concept == "treatment" and bool(_TRIED.search(before)) and not _SUPPOSED.search(before)
 
 
 def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> list[Reach]:
@@ -284,6 +299,8 @@ def _now_or_past(
         return Assertion.HISTORICAL
     if raw.key in _EVENTS and raw.concept == "disease" and sentence.section in ("past_medical", "past_surgical"):
         return Assertion.HISTORICAL
+    if default is Assertion.HISTORICAL and raw.key not in _EVENTS and _REASON.search(text[max(0, raw.start - 40) : raw.start]):
+        return Assertion.AFFIRMED  # "Past surgery: laminectomy for stenosis": the operation is past
     return Assertion.AFFIRMED if "affirmed" in says else default or Assertion.AFFIRMED
 
 
@@ -343,8 +360,10 @@ def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
     return len(gap.split()) <= 6 and not re.search(r"\b(?:other|after|following|since|head|prior to|before)\b", gap, re.IGNORECASE)
 
 
-def _planned(raw: Raw, reaches: Sequence[Reach]) -> Assertion:
+def _planned(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> Assertion:
     """A plan that is denied is denied ("no need for surgery"), a hedge next to the word outweighs a plan far from it."""
+    if raw.concept in ("finding", "neuro") and sentence.section in _REPORT_SECTIONS and _only_may(text, reaches):
+        return Assertion.UNCERTAIN  # a study that "may indent the cord" hedges, it does not plan
     ahead = [r for r in reaches if r.end <= raw.start]
     plan = max((r.start for r in ahead if r.cue.says == "hypothetical"), default=raw.start)
     if raw.concept in _ORDERABLE and any(r.cue.says == "negated" and r.start <= plan for r in ahead):

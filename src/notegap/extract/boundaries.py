@@ -334,11 +334,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                 close()
                 if name == "plan" and begin == first_word and ":" not in text[stop:body]:
                     name = None  # "SPINE CLINIC FOLLOW-UP" over a note is its title
+                name = _in_place(name, section, text[begin:stop], text[body : body + 80])
                 known = name is not None
-                if section == "ros" and name == "exam" and _SYSTEM.match(text[begin:stop]):
-                    name = "ros"  # what the patient is asked of each system, not the examination of it
-                if name in ("exam", "procedure", "imaging") and _STUDY_TITLE.match(text[begin:stop]) and _STUDY_BODY.match(text[body : body + 80]):
-                    name = "exam_study"
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own
                 else:
@@ -352,6 +349,15 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     close()
     sentences.sort(key=lambda s: s.start)
     return Layout(tuple(headings), tuple(sentences))
+
+
+def _in_place(name: str | None, section: str, title: str, body: str) -> str | None:
+    """The section a heading opens where it stands: after `section`, before `body`."""
+    if section == "ros" and name == "exam" and _SYSTEM.match(title):
+        return "ros"  # what the patient is asked of each system, not the examination of it
+    if name in ("exam", "procedure", "imaging") and _STUDY_TITLE.match(title) and _STUDY_BODY.match(body):
+        return "exam_study"
+    return name
 
 
 def _opens(title: str) -> bool:

@@ -160,9 +160,17 @@ def _distinct(facts: Sequence[Fact]) -> list[Fact]:
     kept: dict[tuple[str, int], list[Fact]] = {}
     for fact in sorted(facts, key=lambda f: (f.key, len(f.components), f.start - f.end)):
         same = kept.setdefault((fact.key, fact.sentence), [])
-        if not any(k.start < fact.end and fact.start < k.end for k in same):
+        if not any(k.start < fact.end and fact.start < k.end and not _both_said(k, fact) for k in same):
             same.append(fact)
     return [fact for same in kept.values() for fact in same]
+
+
+def _both_said(one: Fact, other: Fact) -> bool:
+    """Whether two things are said of one part, and not the same: "reflexes are 2+ at the knees and absent at the ankles"."""
+    if not one.components or not other.components or one.assertion is other.assertion:
+        return False
+    a, b = one.components[1], other.components[1]
+    return a.end <= b.start or b.end <= a.start
 
 
 # Of one place the note says both: the fracture is the compression fracture.

@@ -216,10 +216,13 @@ def _term_pattern(term: str) -> str:
     """A rough regular expression of a term: enough to see whether a sentence holds it."""
     ways = {GAP: r"(?:\S+ ){0,3}?", NUMBER: r"\d+(?:[.,]\d+)? ?"}
     sequences = (
-        "".join(ways.get(word, re.escape(word.lower()) + r"(?:e?s)?(?:[^\w]+|$)") for word in sequence)
+        "".join(
+            ways.get(word, re.escape(word.lower()) + (r"(?:e?s)?\b\W*?" if word[-1].isalnum() else r"\s*"))
+            for word in sequence
+        )
         for sequence in expand(term)
     )
-    return rf"(?<!\w)(?:{'|'.join(sequences)})"
+    return rf"(?:(?<!\w)|(?=\W))(?:{'|'.join(sequences)})"
 
 
 # ── codes ───────────────────────────────────────────────────────────────────────────────────────

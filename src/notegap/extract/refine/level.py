@@ -232,12 +232,8 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
     while step := _NEXT.match(text, end):
         before = groups[-1][-1][1]
         kind = _kind(step["sep"])
-        if kind == "glue" and not step["letter"]:
+        if _ends_chain(text, step, kind, spanned=len(groups[-1]) > 1):
             break
-        if kind == "list" and not step["letter"] and "and" not in step["sep"] and not re.match(r"\s?[,;&]\s?$", step["sep"]):
-            break
-        if kind == "span" and len(groups[-1]) > 1 and re.match(r"\s+level\b", text[step.end() :][:8]):
-            break  # "from T12-L1 to the S1 level" ends at a level of its own
         if step["letter"]:
             here = _vertebra(step["letter"], step["number"])
         elif kind == "list" and len(groups[-1]) > 1:
@@ -267,6 +263,16 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
     for group in groups:
         values.extend(_expand(group, bodies=bodies))
     return end, tuple(dict.fromkeys(values)), all(len(g) == 1 for g in groups)
+
+
+def _ends_chain(text: str, step: re.Match[str], kind: str, *, spanned: bool) -> bool:
+    """Whether the number after `step`'s separator is no further level of the chain."""
+    if kind == "span" and spanned and re.match(r"\s+level\b", text[step.end() : step.end() + 8]):
+        return True  # "from T12-L1 to the S1 level" ends at a level of its own
+    if step["letter"]:
+        return False
+    separator = step["sep"]
+    return kind == "glue" or (kind == "list" and "and" not in separator and not re.match(r"\s?[,;&]\s?$", separator))
 
 
 def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
