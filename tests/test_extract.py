@@ -1,0 +1,311 @@
+"""What extract reads in a sentence, as tables: text → exactly these facts; one group for each class once misread."""
+
+from __future__ import annotations
+
+import pytest
+
+from notegap.analyzer import Analyzer
+from notegap.model import Assertion, Mention, Note
+
+Fact = tuple[str, str, str]
+"""(concept, value, assertion)"""
+
+
+def read(analyzer: Analyzer, text: str) -> tuple[Mention, ...]:
+    return analyzer.extract(Note(id="t", text=text))
+
+
+def facts(analyzer: Analyzer, text: str, *concepts: str) -> set[Fact]:
+    """The facts of `concepts` in `text`."""
+    return {(m.concept, m.value, m.assertion.value) for m in read(analyzer, text) if m.concept in concepts}
+
+
+def finding(value: str, assertion: str = "affirmed") -> Fact:
+    return ("finding", value, assertion)
+
+
+def neuro(value: str, assertion: str = "affirmed") -> Fact:
+    return ("neuro", value, assertion)
+
+
+# ── where the spine is not spoken of ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cardiac catheterization: the proximal vessel was clean. There was some mild stenosis distally in the artery.",
+        "Left knee arthroscopy. Large osteophytes were removed. The ligament was frayed and then debrided.",
+        "MRI of the right shoulder. The supraspinatus tendon is torn. There may be instability. Marrow edema is noted.",
+        "The uterus was elevated. The ligament was clamped, and the ligament was then transected.",
+        "X-rays of the wrist were taken. No fracture or dislocation is seen.",
+        "The tooth was extracted. There was a fracture of the crown, and a cyst.",
+        "Ear examination: the canals are normal, the tympanic membrane is clear.",
+    ],
+)
+def test_other_parts_of_the_body_have_no_spinal_findings(analyzer: Analyzer, text: str) -> None:
+    assert facts(analyzer, text, "finding", "ligament") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Lumbar spine films. There is no fracture. Large osteophytes.",
+            {finding("fracture", "negated"), finding("osteophyte")},
+        ),
+        ("Back: full motion, no subluxation.", {finding("subluxation", "negated")}),
+        ("No fracture.", {finding("fracture", "negated")}),
+        ("MRI lumbar spine. The hips are normal. Moderate stenosis at L4-5.", {finding("canal_stenosis")}),
+    ],
+)
+def test_the_spine_keeps_its_own(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "finding") == expected
+
+
+# ── a part and what is said of it ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Bulge at L4-5 compressing the thecal sac and encroachment both nerve roots.",
+            {finding("disc_displacement"), finding("canal_stenosis"), finding("nerve_root_compression")},
+        ),
+        ("The right nerve root is compressed in the foramen.", {finding("nerve_root_compression")}),
+        (
+            "Degenerative changes of the facets with ligamentum flavum hypertrophy.",
+            {finding("facet_arthropathy"), finding("ligament_hypertrophy")},
+        ),
+        ("A band ran to the ligamentum flavum and this caused a small tear in the dura.", set()),
+        ("The canal is narrowed at L4-5.", {finding("canal_stenosis")}),
+    ],
+)
+def test_pairs(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "finding") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Reflexes are 2+ at the knees and absent at the ankles.",
+            {neuro("reflex_change", "negated"), neuro("reflex_change")},
+        ),
+        (
+            "GAIT: Normal.\nREFLEXES: Are 2+ throughout.",
+            {neuro("gait_disturbance", "negated"), neuro("reflex_change", "negated")},
+        ),
+        ("SLR -ve, canal stenosis +ve at L4-5.", {neuro("nerve_tension_sign", "negated")}),
+        ("No ankle reflexes.", {neuro("reflex_change")}),
+        ("No change in bowel or bladder function.", {neuro("bowel_bladder", "negated")}),
+        (
+            "L5: reflexes ↓, sensation ↓, power N.",
+            {neuro("reflex_change"), neuro("sensory_deficit"), neuro("motor_deficit", "negated")},
+        ),
+    ],
+)
+def test_signs_of_the_examination(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "neuro") == expected
+
+
+# ── where a denial ends ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "L4-5: no canal stenosis//// L5-S1: disc bulge noted.",
+            {finding("canal_stenosis", "negated"), finding("disc_displacement")},
+        ),
+        (
+            "No cord compression ---> disc bulge at C5-6",
+            {finding("cord_compression", "negated"), finding("disc_displacement")},
+        ),
+        ("She had no falls that would contribute to a compression fracture of L1.", {finding("compression_fracture")}),
+        ("There is no injury that could explain the L1 compression fracture.", {finding("compression_fracture")}),
+        ("There is nothing to suggest a fracture of L1.", {finding("fracture", "negated")}),
+        ("X-rays of the lumbar spine show an old compression fracture of L1.", {finding("compression_fracture")}),
+        (
+            "nil fracture nil spondylolisthesis",
+            {finding("fracture", "negated"), finding("spondylolisthesis", "negated")},
+        ),
+        ("A high-speed drill was used to remove the osteophytes at C5-6.", {finding("osteophyte")}),
+    ],
+)
+def test_denials_end_with_their_clause(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "finding") == expected
+
+
+def test_an_aside_does_not_end_a_denial(analyzer: Analyzer) -> None:
+    text = "He denies, however, any bowel or bladder problems."
+    assert facts(analyzer, text, "neuro") == {neuro("bowel_bladder", "negated")}
+
+
+# ── layout ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "concept", "expected"),
+    [
+        ("[x] lumbar [ ] thoracic [ ] cervical tenderness", "region", {("region", "lumbar", "affirmed")}),
+        ("Region: cervical [ ] thoracic [x] lumbar [ ]", "region", {("region", "thoracic", "affirmed")}),
+        ("☐ canal stenosis ☑ foraminal stenosis", "finding", {finding("foraminal_stenosis")}),
+        ("( ) fracture\n(X) spondylolisthesis", "finding", {finding("spondylolisthesis")}),
+        (
+            "Numbness: [ ] Yes [x] No\nWeakness: [x] Yes [ ] No",
+            "neuro",
+            {neuro("sensory_deficit", "negated"), neuro("motor_deficit")},
+        ),
+        (
+            "Fracture: N. Stenosis: Y. Listhesis: none",
+            "finding",
+            {finding("fracture", "negated"), finding("canal_stenosis"), finding("spondylolisthesis", "negated")},
+        ),
+        (
+            "Fracture: none\nSpondylolisthesis: present\nCanal stenosis - no",
+            "finding",
+            {finding("fracture", "negated"), finding("spondylolisthesis"), finding("canal_stenosis", "negated")},
+        ),
+        (
+            "| L4-5 | disc bulge |\n| L5-S1 | no canal stenosis |",
+            "finding",
+            {finding("disc_displacement"), finding("canal_stenosis", "negated")},
+        ),
+    ],
+)
+def test_forms_and_tick_boxes(analyzer: Analyzer, text: str, concept: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, concept) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "section"),
+    [
+        ("REVIEW OF SYSTEMS:\nNeurological: Denies numbness.", "ros"),
+        ("PHYSICAL EXAM:\nNeurological: No numbness.", "exam"),
+        ("PROCEDURE: Laminectomy L4-5 for numbness.", "procedure"),
+        ("EXAM: MRI of the lumbar spine for numbness.", "exam_study"),
+        ("LONG-TERM GOALS TO BE MET IN A MONTH:\nLess numbness.", "plan"),
+    ],
+)
+def test_sections(analyzer: Analyzer, text: str, section: str) -> None:
+    assert [m.section for m in read(analyzer, text) if m.value == "sensory_deficit"] == [section]
+
+
+# ── levels ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("Bruise of the S3-S4 vertebral bodies", {"S3", "S4"}),
+        ("Lumbar images from T12-L1 to the S1 level", {"T12-L1", "S1"}),
+        ("Fracture at the L1-L2 vertebral junction", {"L1-L2"}),
+        ("Two right L2-L3 transforaminal injections", {"L2-L3"}),
+        ("Right L4 transforaminal injection", set()),
+        ("Lung cancer, T3 N0 M0", set()),
+        ("Bulge touching the L5 nreve and the S1 nerv root", set()),
+        ("Fibrillations in the triceps (C7-8) and biceps (C5-6)", set()),
+        ("For C3 to C6, the medial branch was sought", set()),
+    ],
+)
+def test_levels(analyzer: Analyzer, text: str, levels: set[str]) -> None:
+    assert {m.value for m in read(analyzer, text) if m.concept == "level"} == levels
+
+
+# ── plans, the past, and what is under way ──────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "ASSESSMENT AND PLAN: I described a lumbar fusion to him in detail.",
+            {("surgery", "fusion", "hypothetical")},
+        ),
+        (
+            "HPI: She is to come to the hospital for an L5 kyphoplasty.",
+            {("surgery", "vertebral_augmentation", "hypothetical")},
+        ),
+        ("PREOPERATIVE DIAGNOSIS: Post laminectomy pain.", {("surgery", "decompression", "historical")}),
+        (
+            "HPI: He previously had a lumbar discectomy, followed by a lumbar fusion.",
+            {("surgery", "discectomy", "historical"), ("surgery", "fusion", "historical")},
+        ),
+        ("PLAN: Her pain is better since her facet injection.", {("treatment", "injection", "affirmed")}),
+        ("PLAN: He is on gabapentin already.", {("treatment", "neuropathic_agent", "affirmed")}),
+        (
+            "HPI: Her doctor suspected a pinched nerve, did films, and prescribed gabapentin.",
+            {("treatment", "neuropathic_agent", "affirmed")},
+        ),
+        (
+            "PLAN: She will not work until we have the lumbar MRI results.",
+            {("imaging", "mri", "hypothetical")},
+        ),
+        (
+            "The patient will be subjected to a CT scan of the lumbar spine.",
+            {("imaging", "ct", "hypothetical")},
+        ),
+    ],
+)
+def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, *{fact[0] for fact in expected}) == expected
+
+
+# ── ties ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "at"),
+    [
+        (
+            "LSS MRI\nDisc bulge at L4-L5 level.\nNo nerve root compression noted.",
+            "nerve_root_compression",
+            ("lumbosacral",),
+        ),
+        ("LSS MRI\nDisc bulge at L4-L5 level,\ncompressing the thecal sac.", "canal_stenosis", ("lumbar",)),
+        ("CT spine. L4-5: Normal height. The canal is narrowed.", "canal_stenosis", ("lumbar",)),
+        (
+            "Screws at the lower thoracic and upper lumbar spine with fractures of the bodies.",
+            "fracture",
+            ("thoracic", "lumbar"),
+        ),
+    ],
+)
+def test_regions_of_a_finding(analyzer: Analyzer, text: str, value: str, at: tuple[str, ...]) -> None:
+    assert [m.at for m in read(analyzer, text) if m.value == value] == [at]
+
+
+# ── any text at all ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HPI:\r\nNo fracture\r\nof L1.\r\n\r\nPLAN:\r\nMRI lumbar spine.\r\n",
+        "No\x00 fracture of\x00L1, canal\x00stenosis at L4-5.",
+        "No\u00a0fracture of L1, canal\u200b stenosis at L4\u20115.",
+        "L4-5\tdisc\tbulge\tno\tfracture",
+        "🦴 disc bulge 🙂 at L4-5 👍🏽, no fracture",
+        "☐ kyphosis ☑ disc bulge 🦴 at L4-5 [ ] stenosis",
+        "",
+        "\n\n \t",
+        "((((((((((",
+        "[ ][x][ ] L4-5",
+    ],
+)
+def test_offsets_point_into_the_text_as_given(analyzer: Analyzer, text: str) -> None:
+    mentions = read(analyzer, text)
+    assert all(text[m.start : m.end] == m.text != "" for m in mentions)
+    fractures = [m.assertion for m in mentions if m.value == "fracture"]
+    assert fractures == [Assertion.NEGATED] * ("fracture" in text)
+
+
+def test_a_long_note_is_read_to_its_end(analyzer: Analyzer) -> None:
+    page = "FINDINGS: No fracture of L1. L4-5 disc bulge.\nThe right knee is normal. No dislocation.\n"
+    mentions = read(analyzer, page * 1000)
+    assert len([m for m in mentions if m.value == "disc_displacement"]) == 1000
+    assert not [m for m in mentions if m.value == "dislocation"]
+    assert mentions[-1].end > len(page) * 999
