@@ -1074,3 +1074,27 @@ def _ship(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "_CHECKOUT", directory)
     monkeypatch.setattr(load, "_load_knowledge", functools.lru_cache(load._load_knowledge.__wrapped__))
     monkeypatch.setattr(load, "_load_checklists", functools.lru_cache(load._load_checklists.__wrapped__))
+
+
+def test_terms_name_lists_of_words(tmp_path: Path) -> None:
+    write(tmp_path, {"concepts/finding.yaml": FINDING.replace("spinal|central stenosis", "<place> stenosis (<place>)")})
+    (tmp_path / "words.yaml").write_text("place: [spinal, central]\n", encoding="utf-8")
+    terms = read_directory(tmp_path).concepts["finding"].values["canal_stenosis"].terms
+    assert terms == ("spinal|central stenosis (spinal|central)",)
+
+
+@pytest.mark.parametrize(
+    ("words", "term", "message"),
+    [
+        ("place: [spinal]\n", "<plce> stenosis", "finding.yaml:6: unknown list of words 'plce', did you mean 'place'?"),
+        ("place: [spinal canal]\n", "stenosis", "words.yaml:1: 'spinal canal' is not one word; a list holds single words"),
+        ("Place: [spinal]\n", "stenosis", "words.yaml:1: 'Place' is no name for a list of words: use lower case and "
+         "underscores"),
+    ],
+)  # fmt: skip
+def test_wrong_list_of_words_is_refused(tmp_path: Path, words: str, term: str, message: str) -> None:
+    write(tmp_path, {"concepts/finding.yaml": FINDING.replace("spinal|central stenosis", term)})
+    (tmp_path / "words.yaml").write_text(words, encoding="utf-8")
+    with pytest.raises(KnowledgeError) as caught:
+        read_directory(tmp_path)
+    assert str(caught.value).endswith(message)

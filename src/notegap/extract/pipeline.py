@@ -201,8 +201,8 @@ class Pipeline:
                 tail += _GAP_TOKENS
                 continue
             norms = sorted({t for word in slot.words for t in self._tokens([word])})
-            if slot.words == (NUMBER,):
-                match: dict[str, Any] = {"NORM": {"REGEX": r"^\d"}}
+            if NUMBER in slot.words:
+                match: dict[str, Any] = {"NORM": {"REGEX": _number_or(norms)}}
             elif len(norms) == 1:
                 match = {"NORM": norms[0]}
             else:
@@ -385,6 +385,11 @@ def _detector(nlp: Any, factory: Any) -> Any:
 def _first_word(text: str, start: int, end: int) -> int:
     """Where the first word of `text[start:end]` begins."""
     return end - len(text[start:end].lstrip(" \n,"))
+
+
+def _number_or(norms: Iterable[str]) -> str:
+    """A pattern for a word that starts with a digit or is one of `norms`."""
+    return "|".join([r"^\d", *(f"^{re.escape(norm)}$" for norm in norms if norm != NUMBER)])
 
 
 def _is_wide(places: Sequence[Slot]) -> bool:

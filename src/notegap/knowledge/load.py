@@ -9,7 +9,7 @@ of ours, cues and sections are added after ours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -163,16 +163,17 @@ def _read_part(roots: Iterable[_Root], *, needs_all: bool) -> _Part:
     for root in roots:
         if not root.path.is_dir():
             raise KnowledgeError(f"{root.shown}: there is no such directory")
+    words = _read_words(roots)
     part = _Part()
     for root in roots:
-        part = _append(part, _read_concepts(root))
+        part = _append(part, _read_concepts(root, words))
         part = _append(part, _read_checklists(root))
     found = 0
     for name in MODEL_FILES:
         files = [file for root in roots if (file := _model_file(root, name)) is not None]
         found += len(files)
         if files:
-            part = _append(part, _read_model(name, files[0]))
+            part = _append(part, _read_model(name, files[0], words))
         elif needs_all:
             raise KnowledgeError(f"models/{name}.yaml: the file is missing")
     if needs_all and not part.concepts:
@@ -187,10 +188,22 @@ def _read_part(roots: Iterable[_Root], *, needs_all: bool) -> _Part:
     return part
 
 
-def _read_concepts(root: _Root) -> _Part:
+def _read_words(roots: Sequence[_Root]) -> Mapping[str, tuple[str, ...]]:
+    """The lists of words that terms may name: ours, and those of `roots`, which may add to ours."""
+    lists: dict[str, tuple[str, ...]] = {}
+    for root in dict.fromkeys((*_shipped_roots(), *roots)):
+        for inner in ("words.yaml", "patterns/words.yaml"):
+            if (root.path / inner).is_file():
+                found, _ = _read(_Root(root.path / inner, f"{root.shown}/{inner}", root.shipped), schema.words)
+                for name, words in found.items():
+                    lists[name] = tuple(dict.fromkeys((*lists.get(name, ()), *words)))
+    return MappingProxyType(lists)
+
+
+def _read_concepts(root: _Root, words: Mapping[str, tuple[str, ...]]) -> _Part:
     part = _Part()
     for file in _files(root, "concepts"):
-        concept, more = _read(file, schema.concept)
+        concept, more = _read(file, schema.concept, words)
         part = _append(part, replace(more, concepts=(concept,)))
     return part
 
@@ -203,10 +216,10 @@ def _read_checklists(root: _Root) -> _Part:
     return part
 
 
-def _read_model(name: str, file: _Root) -> _Part:
+def _read_model(name: str, file: _Root, words: Mapping[str, tuple[str, ...]]) -> _Part:
     match name:
         case "context":
-            context, part = _read(file, schema.context)
+            context, part = _read(file, schema.context, words)
             return replace(part, cues=context.cues, cue_examples=context.examples)
         case "sections":
             sections, part = _read(file, schema.sections)
@@ -219,7 +232,9 @@ def _read_model(name: str, file: _Root) -> _Part:
             return replace(part, spelling_keep=keep)
 
 
-def _read(file: _Root, shape: Callable[[View], T]) -> tuple[T, _Part]:
+def _read(
+    file: _Root, shape: Callable[[View], T], words: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> tuple[T, _Part]:
     """One file's value, and a part with the names it uses and its digest."""
     try:
         raw = file.path.read_bytes()
@@ -230,7 +245,7 @@ def _read(file: _Root, shape: Callable[[View], T]) -> tuple[T, _Part]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise Place(file.shown, line).error("this is not UTF-8 text") from None
-    view = compose(text, file.shown, tested=file.shipped)
+    view = compose(text, file.shown, tested=file.shipped, words=words)
     value = shape(view)
     digest = hashlib.sha256(file.shown.encode() + b"\0" + raw).hexdigest()
     return value, _Part(uses=tuple(view.source.uses), digests=(digest,))

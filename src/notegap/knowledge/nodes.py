@@ -6,8 +6,9 @@ A scalar is taken as the text that was written: `no` is the word "no", never Fal
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import cast
 
 import yaml
@@ -47,10 +48,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file being read, and the names it uses."""
+    """One file being read, the word lists its terms may name, and the names it uses."""
 
     file: str
     tested: bool = False  # shipped with notegap, whose tests compile its regular expressions
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     uses: list[Use] = field(default_factory=list)
 
 
@@ -91,9 +93,11 @@ _TAGS: dict[type, str] = {
 }
 
 
-def compose(text: str, file: str, *, tested: bool = False) -> View:
-    """Read YAML `text` of `file`; KnowledgeError when it is no YAML or empty."""
-    source = Source(file, tested)
+def compose(
+    text: str, file: str, *, tested: bool = False, words: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> View:
+    """Read YAML `text` of `file`, whose terms may name the lists `words`; KnowledgeError when it is no YAML or empty."""
+    source = Source(file, tested, words)
     try:
         node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:

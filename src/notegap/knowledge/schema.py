@@ -127,12 +127,25 @@ def _pair_name(view: View, concept_name: str) -> str:
 
 def _terms(view: View, check: Callable[[str], object]) -> tuple[str, ...]:
     """Terms, each right as `check` sees it: cues and titles are always written out, values may stay in slots."""
+    found = []
     for element in elements(view):
+        term = _LIST.sub(lambda match, at=element: "|".join(_listed(at, match[1])), text(element))  # type: ignore[misc]
         try:
-            check(text(element))
+            check(term)
         except KnowledgeError as error:
             raise element.error(str(error)) from None
-    return texts(view)
+        found.append(term)
+    return tuple(found)
+
+
+_LIST = re.compile(r"<([^<>]*)>")
+
+
+def _listed(view: View, name: str) -> tuple[str, ...]:
+    """The words of a list of patterns/words.yaml."""
+    if name not in view.source.words:
+        raise view.error(unknown("list of words", name, view.source.words))
+    return view.source.words[name]
 
 
 def _patterns(view: View) -> tuple[str, ...]:
@@ -501,6 +514,17 @@ def _section(name: str, view: View) -> SectionRule:
             body.use("key or concept", key)
             assertions[key] = _assertion(body)
     return SectionRule(name=name, titles=_terms(fields["titles"], expand), assertions=MappingProxyType(assertions))
+
+
+def words(view: View) -> dict[str, tuple[str, ...]]:
+    """patterns/words.yaml: lists of single words that terms name as `<list>`, each without its plurals."""
+    lists = {}
+    for name, body in _named(view, "list of words").items():
+        for element in elements(body):
+            if re.fullmatch(r"[^\s()\[\]|<>]+", text(element)) is None:
+                raise element.error(f"'{text(element)}' is not one word; a list holds single words")
+        lists[name] = texts(body)
+    return lists
 
 
 def abbreviations(view: View) -> dict[str, str]:

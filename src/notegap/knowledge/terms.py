@@ -4,7 +4,8 @@ r"""The term syntax of patterns/ and models/: one written term becomes the word 
     (x)  (x|y z)     optional, one of its alternatives
     [a|b c]          alternatives that may have several words
     ...              a gap: up to three words of the same sentence
-    #                any number
+    #                any number in digits
+    <time>           any word of the list `time` of patterns/words.yaml; put in while reading, like a|b
     \(  \[  \|         the character itself
 
 Alternatives may hold brackets themselves: `[narrowing (of the)|stenosis of] canal`. Words are given back as they
