@@ -14,6 +14,7 @@ from notegap.assess import assess, codes_for
 from notegap.assess.checks import CHECKS
 from notegap.errors import KnowledgeError
 from notegap.icd10cm import load
+from notegap.knowledge import load_knowledge
 from notegap.model import (
     Alert,
     AlertKind,
@@ -41,6 +42,7 @@ from notegap.model import (
 )
 
 CODES = load()
+CODING = load_knowledge().coding
 INSTABILITY_CODES = tuple(f"M53.2X{digit}" for digit in range(1, 10))
 
 
@@ -172,7 +174,7 @@ def checked(
 ) -> CodeCheck:
     family = items if isinstance(items, Checklist) else checklist(*items)
     note = Note(id="1", text="", codes=(code,), claim_codes=claim, setting=setting)
-    return assess(family, code, mentions, note, CODES)
+    return assess(family, code, mentions, note, CODES, CODING)
 
 
 def one(
@@ -984,7 +986,7 @@ def test_a_code_that_does_not_exist_still_gets_its_family() -> None:
 
 @pytest.mark.parametrize(("code", "valid"), [("M53.2", True), ("M53.20", False), ("M54.5", True), ("Q99.99", False)])
 def test_a_code_that_cannot_be_reported_says_so(code: str, *, valid: bool) -> None:
-    check = assess(None, code, [], Note(id="1", text=""), CODES)
+    check = assess(None, code, [], Note(id="1", text=""), CODES, CODING)
     assert (check.valid, check.billable) == (valid, False)
     assert [(f.id, f.alert, f.status) for f in check.findings] == [
         (f"{code}/invalid-code", AlertKind.CONFLICT, Status.RAISED)
@@ -1008,7 +1010,7 @@ def test_a_code_that_cannot_be_reported_says_so(code: str, *, valid: bool) -> No
 def test_a_code_without_a_checklist_gets_what_the_tabular_says(
     code: str, claim: tuple[str, ...] | None, wanted: dict[str, Status]
 ) -> None:
-    check = assess(None, code, MANY, Note(id="1", text="", claim_codes=claim), CODES)
+    check = assess(None, code, MANY, Note(id="1", text="", claim_codes=claim), CODES, CODING)
     assert check.billable
     assert {f.item: f.status for f in check.findings} == wanted
     assert not check.complete, "nothing was met, so nothing is complete"
@@ -1021,6 +1023,7 @@ def knowledge(*checklists: Checklist) -> Knowledge:
     return Knowledge(
         concepts=MappingProxyType({}),
         checklists=checklists,
+        coding=CODING,
         cues=(),
         sections=(),
         abbreviations=MappingProxyType({}),

@@ -143,11 +143,23 @@ sections:
   plan: {titles: plan}
 """
 
+CODING = """\
+facts:
+  finding/instability: [M53.2]
+injuries:
+  S1: [cervical]
+etiologies:
+  among: [A, M0]
+  without: [M15]
+  incidental: [finding/canal_stenosis]
+"""
+
 FILES = {
     "concepts/finding.yaml": FINDING,
     **{f"concepts/{name}.yaml": text for name, text in HELPERS.items()},
     "checklists/M53.2X.yaml": CHECKLIST,
     "context.yaml": CONTEXT,
+    "coding.yaml": CODING,
     "sections.yaml": SECTIONS,
     "abbreviations.yaml": "abbreviations:\n  LBP: low back pain\n",
     "spelling.yaml": "keep: [coccyx]\n",
@@ -299,6 +311,16 @@ LIST = "checklists/M53.2X.yaml"
 
 # file, what is replaced, by what, the line's marker in the changed file, message
 WRONG: list[Wrong] = [
+    # what facts are coded with
+    (
+        "coding.yaml",
+        "/instability:",
+        "/unstable:",
+        "/unstable",
+        "unknown finding value 'unstable', did you mean 'instability'?",
+    ),
+    ("coding.yaml", "[M53.2]", "[M53.299]", "M53.299", "no code of ICD-10-CM FY2026 (April 2026) starts with M53.299"),
+    ("coding.yaml", "[cervical]", "[cervcal]", "cervcal", "unknown region 'cervcal', did you mean 'cervical'?"),
     # YAML itself
     (CONCEPT, "terms:\n", "terms: [\n", "      - spinal", "this is not YAML: did not find expected node content"),
     (
@@ -1087,11 +1109,14 @@ def test_terms_name_lists_of_words(tmp_path: Path) -> None:
     ("words", "term", "message"),
     [
         ("place: [spinal]\n", "<plce> stenosis", "finding.yaml:6: unknown list of words 'plce', did you mean 'place'?"),
-        ("place: [spinal canal]\n", "stenosis", "words.yaml:1: 'spinal canal' is not one word; a list holds single words"),
-        ("Place: [spinal]\n", "stenosis", "words.yaml:1: 'Place' is no name for a list of words: use lower case and "
-         "underscores"),
+        ("place: [a b]\n", "stenosis", "words.yaml:1: 'a b' is not one word; a list holds single words"),
+        (
+            "Place: [a]\n",
+            "stenosis",
+            "words.yaml:1: 'Place' is no name for a list of words: use lower case and underscores",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_list_of_words_is_refused(tmp_path: Path, words: str, term: str, message: str) -> None:
     write(tmp_path, {"concepts/finding.yaml": FINDING.replace("spinal|central stenosis", term)})
     (tmp_path / "words.yaml").write_text(words, encoding="utf-8")

@@ -64,7 +64,10 @@ class Analyzer:
         asked = tuple(dict.fromkeys(normalize(code) for code in note.codes))
         mentions = self.read(note)
         codes, chosen = self._choose(asked, note, mentions)
-        checks = tuple(assess(self.knowledge.checklist(code), code, mentions, note, self.codes) for code in codes)
+        checks = tuple(
+            assess(self.knowledge.checklist(code), code, mentions, note, self.codes, self.knowledge.coding)
+            for code in codes
+        )
         facts = tuple(m for m in mentions if m.concept in FACTS)
         return Report(note=note, code_set=self.codes.release, mentions=facts, checks=checks, codes_from=chosen)
 

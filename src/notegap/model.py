@@ -394,11 +394,28 @@ class SectionRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coding:
+    """What facts are coded with, by stem: a stem stands for itself and every code under it.
+
+    `facts`: the stems of a "concept/value". `injuries`: the regions of the spine a stem of chapter 19 can stand for.
+    `etiologies`: the stems of diseases that can underlie a spondylopathy, less `not_etiologies`; `incidental` are the
+    "concept/value" of diseases so common that they underlie one only where the note says so.
+    """
+
+    facts: Mapping[str, tuple[str, ...]]
+    injuries: Mapping[str, tuple[str, ...]]
+    etiologies: tuple[str, ...]
+    not_etiologies: tuple[str, ...]
+    incidental: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Knowledge:
     """Everything in patterns/ and models/, frozen. `version` is a digest of the files it was read from."""
 
     concepts: Mapping[str, Concept]
     checklists: tuple[Checklist, ...]
+    coding: Coding
     cues: tuple[Cue, ...]
     sections: tuple[SectionRule, ...]
     abbreviations: Mapping[str, str]

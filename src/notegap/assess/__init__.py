@@ -13,13 +13,13 @@ from notegap.assess.general import INVALID_ITEM, coding_findings, invalid_findin
 from notegap.assess.point import codes_for
 from notegap.assess.sites import code_in, family_of, is_reportable, site_codes
 from notegap.icd10cm import CodeSet
-from notegap.model import Assertion, Checklist, CodeCheck, Finding, Mention, Note, Status
+from notegap.model import Assertion, Checklist, CodeCheck, Coding, Finding, Mention, Note, Status
 
 __all__ = ["assess", "codes_for"]
 
 
 def assess(
-    checklist: Checklist | None, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet
+    checklist: Checklist | None, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet, coding: Coding
 ) -> CodeCheck:
     """Say what `note` still has to document before `code` (dotted, upper-case) is supported.
 
@@ -27,7 +27,7 @@ def assess(
     """
     if checklist is None:
         return _check(code, coding_findings(code, note, codes), (), codes)
-    context = context_of(checklist, code, mentions, note, codes)
+    context = context_of(checklist, code, mentions, note, codes, coding)
     better = _codes_where_it_is(context)
     findings = _findings(context, better)
     # A gap suggests a sibling, the code for what is documented; other families are an alert's to suggest.

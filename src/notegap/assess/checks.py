@@ -6,22 +6,12 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
 from notegap.assess.context import Context, regions_of
-from notegap.assess.fits import DISEASE_CODES, is_under
+from notegap.assess.fits import is_under
 from notegap.assess.sites import code_in, family_of, is_reportable, site_codes
 from notegap.icd10cm import OTHER_SITES
-from notegap.model import Assertion, Mention
+from notegap.model import Assertion, Coding, Mention
 
 Found = tuple[bool, tuple[Mention, ...]]
-
-ETIOLOGIES = ("A", "B", "C", "D", "E", "G", "K50", "K51", "L40", "M0", "M1", "M3", "M8", "N18", "N25", "Q")
-NOT_ETIOLOGIES = (
-    *("D50", "D62", "D64", "E03", "E55.9", "E66", "E78", "E86", "E87", "G43", "G44", "G47", "G56", "G57", "G89"),
-    *("M15", "M16", "M17", "M18", "M19"),
-)
-"""Where the codes of diseases that make a spine ill stand, and the common ones among them that do not."""
-
-INCIDENTAL = frozenset({"diabetes", "dish", "osteoarthritis", "osteopenia"})
-"""Diseases so common that, beside another one, they are not what a spondylopathy comes from unless the note says so."""
 
 FUSED = frozenset({"finding/ankylosis", "union/fused"})
 """Vertebrae said to have grown together, by whatever cause."""
@@ -179,21 +169,28 @@ def _etiologies(context: Context) -> tuple[Mention, ...]:
     """The diseases the note gives as the condition's cause; where it names none, every disease of the patient."""
     named = _named_causes(context)
     diseases = tuple(m for m in context.mentions if m.concept == "disease" and m.assertion is Assertion.AFFIRMED)
-    telling = tuple(m for m in diseases if m.value not in INCIDENTAL)
+    telling = tuple(m for m in diseases if m.key not in context.coding.incidental)
     return tuple(m for m in diseases if m.key in named) or telling or diseases
 
 
 def _is_etiology(code: str, context: Context) -> bool:
     """Whether `code` is the underlying disease's: the one the note ties to the condition, else one that could be."""
-    tied = {cause.removeprefix("disease/") for cause in _named_causes(context)}
-    values = tied | {mention.value for mention in _etiologies(context)}
-    if any(is_under(code, DISEASE_CODES.get(value, ())) for value in values):
+    coding = context.coding
+    tied = _named_causes(context)
+    diseases = tied | {mention.key for mention in _etiologies(context)}
+    if any(is_under(code, coding.facts.get(disease, ())) for disease in diseases):
         return True
-    if tied and tied <= DISEASE_CODES.keys():
+    if tied and tied <= coding.facts.keys():
         return False
-    incidental = () if values <= INCIDENTAL else tuple(c for value in INCIDENTAL for c in DISEASE_CODES[value])
-    could_be = is_under(code, ETIOLOGIES) and not is_under(code, (*NOT_ETIOLOGIES, *incidental))
+    common = (
+        () if diseases <= coding.incidental else tuple(c for d in coding.incidental for c in coding.facts.get(d, ()))
+    )
+    could_be = is_under(code, coding.etiologies) and not is_under(code, (*coding.not_etiologies, *common))
     return could_be and code_in(context.codes, code) is not None
+
+
+def _stems(facts: Iterable[str], coding: Coding) -> tuple[str, ...]:
+    return tuple(stem for fact in facts for stem in coding.facts.get(fact, ()))
 
 
 def _named_causes(context: Context) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from notegap.icd10cm import CodeSet
-from notegap.model import Assertion, Checklist, Mention, Note, Setting, Status
+from notegap.model import Assertion, Checklist, Coding, Mention, Note, Setting, Status
 
 AFFIRMED = frozenset({Assertion.AFFIRMED})
 """The assertions an expression accepts unless an item says otherwise."""
@@ -29,6 +29,7 @@ class Context:
     mentions: tuple[Mention, ...]
     by_sentence: Mapping[int, Sequence[Mention]]
     codes: CodeSet
+    coding: Coding
     claim: tuple[str, ...] | None
     condition: tuple[Mention, ...] = ()
     condition_regions: frozenset[str] = frozenset()

@@ -34,6 +34,7 @@ from notegap.model import (
     Check,
     Checklist,
     Claimed,
+    Coding,
     Expr,
     ItemIs,
     Mention,
@@ -106,7 +107,9 @@ def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Men
     return tuple(sorted(found, key=lambda m: (m.section not in FINAL, m.start, m.end)))
 
 
-def context_of(checklist: Checklist, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet) -> Context:
+def context_of(
+    checklist: Checklist, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet, coding: Coding
+) -> Context:
     """`mentions` seen from `code`: which are its condition, and where that is.
 
     The condition is read before its regions are known: an `at: condition` inside it narrows nothing.
@@ -118,6 +121,7 @@ def context_of(checklist: Checklist, code: str, mentions: Sequence[Mention], not
         mentions=counted,
         by_sentence=by_sentence(counted),
         codes=codes,
+        coding=coding,
         claim=claim_of(note),
         code_regions=regions_of_code(checklist, code, codes),
         decided={},

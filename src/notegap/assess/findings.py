@@ -86,6 +86,7 @@ def codes_at(stems: Sequence[str], mentions: Sequence[Mention], context: Context
         at_least=context.code_regions,
         claudication=claudication,
         codes=context.codes,
+        coding=context.coding,
     )
     return tuple(code for code in found if code != context.code)
 

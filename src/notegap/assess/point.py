@@ -8,7 +8,7 @@ from notegap.assess.context import AFFIRMED, regions_of
 from notegap.assess.evaluate import Lens, context_of, evaluate
 from notegap.assess.sites import site_codes
 from notegap.icd10cm import CodeSet
-from notegap.model import Assertion, Checklist, Knowledge, Mention, Note
+from notegap.model import Assertion, Checklist, Coding, Knowledge, Mention, Note
 
 
 def codes_for(mentions: Sequence[Mention], knowledge: Knowledge, codes: CodeSet) -> tuple[str, ...]:
@@ -17,16 +17,22 @@ def codes_for(mentions: Sequence[Mention], knowledge: Knowledge, codes: CodeSet)
     Where nothing affirmed points anywhere, what is only suspected does: its gaps are what the note lacks.
     """
     for lens in (AFFIRMED, AFFIRMED | {Assertion.UNCERTAIN}):
-        found = [code for checklist in knowledge.checklists for code in _codes_of(checklist, mentions, lens, codes)]
+        found = [
+            code
+            for checklist in knowledge.checklists
+            for code in _codes_of(checklist, mentions, lens, codes, knowledge.coding)
+        ]
         if found:
             return tuple(dict.fromkeys(found))
     return ()
 
 
-def _codes_of(checklist: Checklist, mentions: Sequence[Mention], lens: Lens, codes: CodeSet) -> tuple[str, ...]:
+def _codes_of(
+    checklist: Checklist, mentions: Sequence[Mention], lens: Lens, codes: CodeSet, coding: Coding
+) -> tuple[str, ...]:
     if checklist.points_to is None:
         return ()
-    context = context_of(checklist, checklist.id, mentions, Note(id="", text=""), codes)
+    context = context_of(checklist, checklist.id, mentions, Note(id="", text=""), codes, coding)
     holds, evidence = evaluate(checklist.points_to, context, lens)
     if not holds:
         return ()

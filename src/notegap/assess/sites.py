@@ -8,7 +8,7 @@ from notegap.assess.context import regions_of
 from notegap.assess.fits import fits, injury_regions
 from notegap.errors import UsageError
 from notegap.icd10cm import MULTIPLE, UNSPECIFIED, Code, CodeSet
-from notegap.model import REGIONS, Checklist, Mention
+from notegap.model import REGIONS, Checklist, Coding, Mention
 
 CLAUDICATION_CODES = ("M48.061", "M48.062")
 """Lumbar stenosis without and with neurogenic claudication: the only pair here told apart by a symptom."""
@@ -61,6 +61,7 @@ def suggested(
     at_least: frozenset[str],
     claudication: bool,
     codes: CodeSet,
+    coding: Coding,
 ) -> tuple[str, ...]:
     """The codes `stems` stand for that fit the `cited` mentions, where those are, or `elsewhere` if they have no place.
 
@@ -68,28 +69,30 @@ def suggested(
     that of the unspecified site, or where its family has none (M99) that of `at_least`; an injury gets the seventh
     character of the initial encounter.
     """
-    fitting = {stem: [mention for mention in cited if _fits(mention, stem)] for stem in stems}
+    fitting = {stem: [mention for mention in cited if _fits(mention, stem, coding)] for stem in stems}
     wanted = [stem for stem in stems if fitting[stem]] or stems
     found: list[str] = []
     for stem in wanted:
         regions = _regions_of(fitting[stem]) or _regions_of(cited) or elsewhere
-        found += _codes_at(stem, regions, at_least, codes)
+        found += _codes_at(stem, regions, at_least, codes, coding)
     return tuple(dict.fromkeys(code for code in found if not _is_superseded(code, found, claudication=claudication)))
 
 
-def _fits(mention: Mention, stem: str) -> bool:
+def _fits(mention: Mention, stem: str, coding: Coding) -> bool:
     """Whether `stem` is what `mention`, or what the note names as its cause, is coded with."""
     said = (*mention.qualities, *mention.due_to)
-    return any(fits(stem, fact, said) for fact in (mention.key, *mention.due_to))
+    return any(fits(stem, fact, said, coding) for fact in (mention.key, *mention.due_to))
 
 
 def _regions_of(mentions: Iterable[Mention]) -> frozenset[str]:
     return frozenset(region for mention in mentions for region in regions_of(mention))
 
 
-def _codes_at(stem: str, regions: frozenset[str], at_least: frozenset[str], codes: CodeSet) -> list[str]:
+def _codes_at(
+    stem: str, regions: frozenset[str], at_least: frozenset[str], codes: CodeSet, coding: Coding
+) -> list[str]:
     """The codes of `stem` at `regions`; `stem` itself where it has no site axis."""
-    sites = injury_regions(stem)
+    sites = injury_regions(stem, coding)
     if sites and regions and regions.isdisjoint(sites):
         return []
     axis = codes.site_axis(stem)

@@ -141,6 +141,11 @@ class CodeSet:
             return (found.code,)
         return tuple(leaf for child in found.children for leaf in self.leaves(child))
 
+    def has_under(self, prefix: str) -> bool:
+        """Whether a code begins with `prefix`, dotted; it need not be a node itself ("M0", "S1", "C")."""
+        place = bisect_left(self._lines, prefix)
+        return place < len(self._lines) and self._lines[place].startswith(prefix)
+
     def _get(self, code: str) -> Code | None:
         place = self._place(code)
         if place is None:

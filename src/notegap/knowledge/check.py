@@ -55,6 +55,8 @@ def _check_names(knowledge: Knowledge, uses: Iterable[Use]) -> None:
         "section": [section.name for section in knowledge.sections],
     }
     for use in uses:
+        if use.kind == "prefix" and not load_code_set().has_under(use.name):
+            raise use.place.error(f"no code of {load_code_set().release} starts with {use.name}")
         if use.kind not in names or use.name in names[use.kind]:
             continue
         if "/" in use.name and use.kind != "section":

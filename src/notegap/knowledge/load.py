@@ -20,7 +20,7 @@ from notegap.errors import KnowledgeError
 from notegap.knowledge import check, schema
 from notegap.knowledge.check import Coverage
 from notegap.knowledge.nodes import Place, Use, View, compose
-from notegap.model import Checklist, Concept, Cue, Knowledge, Pair, SectionRule, Value
+from notegap.model import Checklist, Coding, Concept, Cue, Knowledge, Pair, SectionRule, Value
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -31,6 +31,9 @@ ITEMS = Coverage(values=False, silence=False, cues=False)
 T = TypeVar("T")
 
 MODEL_FILES = ("context", "sections", "abbreviations", "spelling")
+NO_CODING = Coding(
+    facts=MappingProxyType({}), injuries=MappingProxyType({}), etiologies=(), not_etiologies=(), incidental=frozenset()
+)
 
 
 def load_knowledge(extra: Sequence[Path] = ()) -> Knowledge:
@@ -148,6 +151,7 @@ class _Part:
 
     concepts: tuple[Concept, ...] = ()
     checklists: tuple[Checklist, ...] = ()
+    coding: Coding = NO_CODING
     cues: tuple[Cue, ...] = ()
     cue_examples: tuple[tuple[str, str, int], ...] = ()
     sections: tuple[SectionRule, ...] = ()
@@ -168,6 +172,7 @@ def _read_part(roots: Iterable[_Root], *, needs_all: bool) -> _Part:
     for root in roots:
         part = _append(part, _read_concepts(root, words))
         part = _append(part, _read_checklists(root))
+        part = _append(part, _read_coding(root))
     found = 0
     for name in MODEL_FILES:
         files = [file for root in roots if (file := _model_file(root, name)) is not None]
@@ -216,6 +221,15 @@ def _read_checklists(root: _Root) -> _Part:
     return part
 
 
+def _read_coding(root: _Root) -> _Part:
+    """What facts are coded with, where the root says so."""
+    for inner in ("coding.yaml", "patterns/coding.yaml"):
+        if (root.path / inner).is_file():
+            coding, part = _read(_Root(root.path / inner, f"{root.shown}/{inner}", root.shipped), schema.coding)
+            return replace(part, coding=coding)
+    return _Part()
+
+
 def _read_model(name: str, file: _Root, words: Mapping[str, tuple[str, ...]]) -> _Part:
     match name:
         case "context":
@@ -259,6 +273,7 @@ def _append(left: _Part, right: _Part) -> _Part:
     return _Part(
         concepts=left.concepts + right.concepts,
         checklists=left.checklists + right.checklists,
+        coding=_join_coding(left.coding, right.coding),
         cues=left.cues + right.cues,
         cue_examples=left.cue_examples + right.cue_examples,
         sections=left.sections + right.sections,
@@ -266,6 +281,17 @@ def _append(left: _Part, right: _Part) -> _Part:
         spelling_keep=left.spelling_keep | right.spelling_keep,
         uses=left.uses + right.uses,
         digests=left.digests + right.digests,
+    )
+
+
+def _join_coding(left: Coding, right: Coding) -> Coding:
+    """Both; what the right one says of a fact or a stem takes the place of what the left one says."""
+    return Coding(
+        facts=MappingProxyType({**left.facts, **right.facts}),
+        injuries=MappingProxyType({**left.injuries, **right.injuries}),
+        etiologies=left.etiologies + right.etiologies,
+        not_etiologies=left.not_etiologies + right.not_etiologies,
+        incidental=left.incidental | right.incidental,
     )
 
 
@@ -317,6 +343,7 @@ def _freeze(part: _Part) -> Knowledge:
     return Knowledge(
         concepts=MappingProxyType({name: _settle_pairs(concept, keys) for name, concept in concepts.items()}),
         checklists=tuple(sorted(part.checklists, key=lambda checklist: checklist.id)),
+        coding=part.coding,
         cues=part.cues,
         sections=part.sections,
         abbreviations=MappingProxyType(part.abbreviations),

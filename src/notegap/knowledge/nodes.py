@@ -96,7 +96,10 @@ _TAGS: dict[type, str] = {
 def compose(
     text: str, file: str, *, tested: bool = False, words: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> View:
-    """Read YAML `text` of `file`, whose terms may name the lists `words`; KnowledgeError when it is no YAML or empty."""
+    """Read YAML `text` of `file`, whose terms may name the lists `words`.
+
+    Raises KnowledgeError when it is no YAML or empty.
+    """
     source = Source(file, tested, words)
     try:
         node = yaml.compose(text, _Loader)

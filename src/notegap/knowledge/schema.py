@@ -41,6 +41,7 @@ from notegap.model import (
     Checklist,
     ChecklistExample,
     Claimed,
+    Coding,
     Concept,
     Cue,
     Expr,
@@ -525,6 +526,46 @@ def words(view: View) -> dict[str, tuple[str, ...]]:
                 raise element.error(f"'{text(element)}' is not one word; a list holds single words")
         lists[name] = texts(body)
     return lists
+
+
+def coding(view: View) -> Coding:
+    """patterns/coding.yaml."""
+    fields = mapping(view, required=("facts", "injuries", "etiologies"))
+    etiologies = mapping(fields["etiologies"], required=("among", "without", "incidental"))
+    return Coding(
+        facts=MappingProxyType({key: _prefixes(body) for key, body in _keyed(fields["facts"]).items()}),
+        injuries=MappingProxyType(
+            {
+                stem: choices(body, REGIONS, "region")
+                for stem, body in entries(fields["injuries"]).items()
+                if _is_prefix(body, stem)
+            }
+        ),
+        etiologies=_prefixes(etiologies["among"]),
+        not_etiologies=_prefixes(etiologies["without"]),
+        incidental=frozenset(_keys(etiologies["incidental"])),
+    )
+
+
+def _keyed(view: View) -> dict[str, View]:
+    """Entries whose keys are "concept/value"."""
+    found = entries(view)
+    for key, body in found.items():
+        body.use("key", key)
+    return found
+
+
+def _prefixes(view: View) -> tuple[str, ...]:
+    """Codes and the beginnings of codes."""
+    for element in elements(view):
+        _is_prefix(element, text(element))
+    return texts(view)
+
+
+def _is_prefix(view: View, written: str) -> bool:
+    """True; the code set is asked later whether a code begins like this."""
+    view.use("prefix", written)
+    return True
 
 
 def abbreviations(view: View) -> dict[str, str]:
