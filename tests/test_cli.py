@@ -240,6 +240,17 @@ def test_several_files_give_one_report_each(notegap: Notegap, note: Callable[[st
     assert array == lines
     assert [report["id"] for report in array] == ["gaps.txt", "complete.txt", "gone.txt"]
     assert array[2]["error"] == {"message": "no such file", "where": str(tmp_path / "gone.txt")}
+    runs = json.loads(notegap("check", *files, "--format", "sarif").out)["runs"]
+    assert [run["invocations"][0]["executionSuccessful"] for run in runs] == [True, True, False]
+    assert [run["properties"]["noteId"] for run in runs] == [report["id"] for report in array]
+
+
+@pytest.mark.parametrize("asked", [(), ("--snippets",)])
+def test_sarif_has_words_of_the_note_only_when_asked(
+    notegap: Notegap, note: Callable[[str], Path], asked: tuple[str, ...]
+) -> None:
+    run = notegap("check", note(GAPS), "--format", "sarif", *asked)
+    assert (run.code, '"snippet"' in run.out) == (1, bool(asked))
 
 
 def test_a_report_is_piped_in_without_naming_a_file(notegap: Notegap) -> None:

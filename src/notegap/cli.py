@@ -172,6 +172,9 @@ _patterns_option = click.option(
     metavar="DIR",
     help="A folder of your own concepts and checklists to add; may be given again.",
 )
+_snippets_option = click.option(
+    "--snippets", is_flag=True, help="In SARIF, carry the words of the note that decided an item."
+)
 _out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write here, not to standard output."
 )
@@ -193,7 +196,8 @@ def _format_option(*names: str) -> Callable[[_Command], _Command]:
     help="The codes on the claim in their order, separated by commas; sequencing is checked against them.",
 )
 @_note_options
-@_format_option("text", "json", "jsonl")
+@_format_option("text", "json", "jsonl", "sarif")
+@_snippets_option
 @_out_option
 def check(
     files: tuple[str, ...],
@@ -204,6 +208,7 @@ def check(
     patterns: tuple[Path, ...],
     max_bytes: int,
     format_: str,
+    snippets: bool,
     out: Path | None,
 ) -> int:
     """Check notes: what each still has to document, the quotes that show what it does, and better-fitting codes.
@@ -225,7 +230,7 @@ def check(
 
     from notegap.audit import Tally, audit
     from notegap.notes.table import RowError
-    from notegap.report import FORMATS
+    from notegap.report import PIECES
 
     analyzer = _analyzer(patterns)
     rows = [
@@ -241,7 +246,7 @@ def check(
                 _complain(f"{_where(source)}: {outcome.message}")
                 _add_error(pieces, outcome, format_)
             else:
-                pieces.add(FORMATS[format_](outcome, _page(out, _where(source))))
+                pieces.add(PIECES[format_](outcome, _page(out, _where(source), snippets=snippets)))
         pieces.end()
     if tally.failed:
         return BROKEN
@@ -325,9 +330,10 @@ def _row_error(source: str, error: NoteError) -> RowError:
 def _add_error(pieces: Pieces, error: RowError, format_: str) -> None:
     """Write what stands in the place of a report; in text, standard error has told it already."""
     from notegap.report.json import json_error, jsonl_error
+    from notegap.report.sarif import sarif_error
 
     if format_ != "text":
-        printer = json_error if format_ == "json" else jsonl_error
+        printer = {"json": json_error, "jsonl": jsonl_error, "sarif": sarif_error}[format_]
         pieces.add(printer(error.id, error.message, error.where))
 
 
@@ -406,7 +412,8 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 @commands.command(name="audit", epilog=_EXIT_CODES)
 @click.argument("source", metavar="IN")
 @_note_options
-@_format_option("jsonl", "json")
+@_format_option("jsonl", "json", "sarif")
+@_snippets_option
 @_out_option
 @click.option("--limit", type=click.IntRange(min=1), help="Read this many notes at most.")
 def audit_command(
@@ -417,6 +424,7 @@ def audit_command(
     patterns: tuple[Path, ...],
     max_bytes: int,
     format_: str,
+    snippets: bool,
     out: Path | None,
     limit: int | None,
 ) -> int:
@@ -428,7 +436,7 @@ def audit_command(
     """
     from notegap.audit import Tally, audit
     from notegap.notes.table import RowError, read_notes
-    from notegap.report import FORMATS
+    from notegap.report import PIECES
 
     _refuse_overwriting(source, out)
     options = NoteOptions(codes=codes, setting=Setting(setting), date_of_service=date_of_service, max_bytes=max_bytes)
@@ -445,7 +453,7 @@ def audit_command(
             if isinstance(outcome, RowError):
                 _add_error(pieces, outcome, format_)
             else:
-                pieces.add(FORMATS[format_](outcome, _page(out)))
+                pieces.add(PIECES[format_](outcome, _page(out, snippets=snippets)))
             show(tally.read)
         pieces.end()
     _complain(str(tally))
@@ -501,14 +509,15 @@ def _progress() -> Iterator[Callable[[int], None]]:
 # ── what is printed, and where ──────────────────────────────────────────────────────────────────
 
 
-def _page(out: Path | None = None, source: str = "") -> Page:
+def _page(out: Path | None = None, source: str = "", *, snippets: bool = False) -> Page:
     from notegap.report import Page
 
     color = bool(os.environ.get("FORCE_COLOR")) or (
         sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     )
     width = min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
-    return Page(width=width, color=color and out is None and not os.environ.get("NO_COLOR"), source=source)
+    plain = out is not None or bool(os.environ.get("NO_COLOR"))
+    return Page(width=width, color=color and not plain, source=source, snippets=snippets)
 
 
 def _complain(message: str) -> None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from notegap.model import Report
 from notegap.report.json import json_report, jsonl_report
 from notegap.report.page import Page
+from notegap.report.sarif import sarif_report, sarif_run
 from notegap.report.text import text_report
 
 FORMATS: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType(
@@ -15,8 +16,12 @@ FORMATS: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType(
         "text": text_report,
         "json": json_report,
         "jsonl": jsonl_report,
+        "sarif": sarif_report,
     }
 )
 """Format name → what prints a report in it."""
 
-__all__ = ["FORMATS", "Page"]
+PIECES: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType({**FORMATS, "sarif": sarif_run})
+"""Format name → what prints a report as one of the pieces that sink.Pieces makes a whole of."""
+
+__all__ = ["FORMATS", "PIECES", "Page"]

@@ -55,9 +55,13 @@ def shown(text: str, most: int | None = None) -> str:
 
 def position(text: str, offset: int) -> str:
     """The offset as "line:column", both counted from 1."""
-    start = text.rfind("\n", 0, offset) + 1
-    line = text.count("\n", 0, offset) + 1
-    return f"{line}:{offset - start + 1}"
+    line, column = place(text, offset)
+    return f"{line}:{column}"
+
+
+def place(text: str, offset: int) -> tuple[int, int]:
+    """The line and the column of the offset, both counted from 1."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
 def count(number: int, noun: str) -> str:

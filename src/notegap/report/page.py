@@ -10,11 +10,15 @@ from notegap.model import CodeCheck, Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """How wide, whether in colour, and the name of the note's file where it is not the note's id."""
+    """How wide, whether in colour, the name of the note's file where it is not the note's id.
+
+    `snippets`: whether a format that can do without the note's words may carry them.
+    """
 
     width: int = 80
     color: bool = False
     source: str = ""
+    snippets: bool = False
 
 
 def suggestions(check: CodeCheck) -> Iterator[tuple[str, tuple[Finding, ...]]]:

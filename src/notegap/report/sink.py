@@ -11,6 +11,10 @@ from pathlib import Path
 
 from notegap.errors import NotegapError
 from notegap.notes.text import printable
+from notegap.report.sarif import LOG_END, LOG_START
+
+_FRAMES = {"json": ("[\n", "\n]\n"), "sarif": (LOG_START, LOG_END)}
+"""What opens and closes the whole of many reports; a SARIF log is a whole of one run too."""
 
 
 class Pieces:
@@ -19,21 +23,21 @@ class Pieces:
     def __init__(self, write: Callable[[str], None], format_: str, *, many: bool) -> None:
         self._write = write
         self._format = format_
-        self._array = format_ == "json" and many
+        self._frame = _FRAMES.get(format_) if many or format_ == "sarif" else None
         self._number = 0
 
     def add(self, piece: str) -> None:
         """Write one report."""
         self._number += 1
-        if self._array:
-            self._write(("[\n" if self._number == 1 else ",\n") + piece.rstrip("\n"))
+        if self._frame is not None:
+            self._write((self._frame[0] if self._number == 1 else ",\n") + piece.rstrip("\n"))
         else:
             self._write(("\n\n" if self._format == "text" and self._number > 1 else "") + piece)
 
     def end(self) -> None:
         """Write what closes the whole."""
-        if self._array:
-            self._write("\n]\n" if self._number else "[]\n")
+        if self._frame is not None:
+            self._write(("" if self._number else self._frame[0]) + self._frame[1])
 
 
 @contextmanager
