@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notegap.analyzer import Analyzer
+from notegap.extract.refine.level import find_levels
 from notegap.model import Assertion, Mention, Note
 
 Fact = tuple[str, str, str]
@@ -276,6 +277,64 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
 )
 def test_regions_of_a_finding(analyzer: Analyzer, text: str, value: str, at: tuple[str, ...]) -> None:
     assert [m.at for m in read(analyzer, text) if m.value == value] == [at]
+
+
+# ── the grammar of levels ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("C5-6-7 plate", "C5-C6 C6-C7"),
+        ("C4/5/6 disease", "C4-C5 C5-C6"),
+        ("L3/4, 4/5 and 5/1 bulges", "L3-L4 L4-L5 L5-S1"),
+        ("L3-4, L4-5, 5-S1", "L3-L4 L4-L5 L5-S1"),
+        ("L4-5 + 5-1", "L4-L5 L5-S1"),
+        ("C3-4 through C5-6 spondylosis", "C3-C4 C4-C5 C5-C6"),
+        ("disc between L5 and S1", "L5-S1"),
+        ("slip of L4 relative to L5", "L4-L5"),
+        ("fused from S1-L4", "L4-L5 L5-S1"),
+        ("laminectomy of C3, 4, 5 and 6", "C3 C4 C5 C6"),
+        ("T11, 12 vertebrae", "T11 T12"),
+        ("L4,5 disc", "L4-L5"),
+        ("L4\u20145, L4\u22125, L4~5", "L4-L5"),
+        ("L 5 - S 1 disc, L5/S 1", "L5-S1"),
+        ("L 4/5 disc", "L4-L5"),
+        ("Th 12 fracture and a d11 vertebral collapse", "T12 T11"),
+        ("L5-SI facet", "L5-S1"),
+        ("the third lumbar vertebra, the 2nd cervical vertebral body", "L3 C2"),
+        ("lumbar 4-5 and lumbar five-sacral one, cervical 5/6", "L4-L5 L5-S1 C5-C6"),
+        ("6.5 x 45 mm screws at L4, 5.5 mm at S1", "L4 S1"),
+        ("fusion L4-5 on 05/04/2005, L5-S1 1/2/98", "L4-L5 L5-S1"),
+    ],
+)
+def test_grammars_of_levels(text: str, levels: str) -> None:
+    assert list(dict.fromkeys(v for span in find_levels(text) for v in span.values)) == levels.split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L 4/5, R 5/5 throughout",
+        "S1, S2 present, no S3",
+        "S1S2 heard",
+        "spinal anaesthesia to T4",
+        "anesthetic level at T10, block up to the T6 level",
+        "T3 and T4 with TSH normal",
+        "complements C3 and C4 low",
+        "D5 half normal, D10 infusion",
+        "cholecalciferol D3 1000 IU",
+        "stage T3Nx",
+        "ribs T8-T10",
+        "knee jerk (L3,4) 2+, AJ (S1) absent",
+        "C5 palsy",
+        "lateral branches of S1, S2 and S3; the dorsal ramus of L5",
+        "cervical 2-3 cm, lumbar 3-4 times",
+        "the lower three lumbar levels",
+    ],
+)
+def test_what_is_no_level(text: str) -> None:
+    assert find_levels(text) == []
 
 
 # ── any text at all ─────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,5 @@
-"""Vertebral levels: "C5-6", "L4/5", "L3 through S1", "D12", "L5 over S1", "L45", "T11 and 12".
+"""Vertebral levels: "C5-6", "L4/5", "L3 through S1", "D12", "L5 over S1", "L45", "T11 and 12",
+"the fifth lumbar vertebra", "lumbar 4-5".
 
 Normal form: upper-case, hyphen, both letters ("L4-L5" for a motion segment, "L4" for a vertebra; C0 is the occiput).
 A span of operated or described segments is every segment in it, a span of vertebral bodies every vertebra.
@@ -23,28 +24,42 @@ _RANK = {name: i for i, name in enumerate(ORDER)}
 _MOST = {"C": 7, "T": 12, "L": 6, "S": 5, "CO": 1}
 
 _LETTER = r"(?:Th|TH|Co|CO|C|T|D|L|S|c|t|d|l|s)"
-_ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-| (?=\d\s?-\s?(?:\d|[STLst]))|)(?P<number>\d{{1,2}})"
+# A letter apart from its number ("L 4-5", "T 12 fracture"); "L 4/5" alone may be the strength of the left side.
+_SPINAL_WORD = r"(?:dis[ck]|levels?|vertebra|bod(?:y|ies)|compression|burst|wedge|fracture|pedicle|lamina|spinous|(?:superior|inferior) endplate|facet|bulge|protrusion|hernia|stenosis|inter(?:space|vert)|foram|fusion)"
+_APART = rf" (?=\d\s?-\s?(?:\d|[STLst]))| (?=\d\s?/\s?(?:\d\s{_SPINAL_WORD}|[STL] ?\d))| (?=\d{{1,2}}\s(?:vertebra|compression|burst|wedge|fracture|pedicle|lamina|spinous))"
+_ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-|{_APART}|)(?P<number>\d{{1,2}})"
 _START = re.compile(rf"(?<![A-Za-z0-9.])(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)")
 _NEXT = re.compile(
-    rf"(?P<sep>\s?(?:-|/|_|\\|–)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?&\s?|\s?;\s?(?=\d)|\s+(?:to|through|thru|thr|and|or|on|over|upon|as well as|down to)\s+(?:the\s+)?|\s?)"
-    rf"(?P<letter>{_LETTER})?(?P<gap>-|)(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b|/\d))"
+    rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?:to|through|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?:the\s+)?|\s?)"
+    rf"(?:(?P<letter>{_LETTER})(?P<gap>-| (?=\d\b)|))?(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b))"
 )
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
 
 _ROOT_AFTER = re.compile(
     r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[CLTS]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
-    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|medial branch|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
+    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|(?:medial|lateral) branch|(?:posterior |dorsal |ventral )?(?:primary )?ram(?:us|i)\b|dorsal root|DRGs?\b|pals(?:y|ies)|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
     re.IGNORECASE,
 )
 _ROOT_BEFORE = re.compile(
-    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|medial branch(?:es)?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|DRGs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
 )
 _MUSCLE_BEFORE = re.compile(
-    r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|EHL|APB|FDI)\s*[(:,]?\s*$",
+    r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|EHL|APB|FDI|jerks?|KJ|AJ|reflex(?:es)?|patellar|achilles)\s*[(:,]?\s*$|\b(?:flexion|extension|dorsiflexion|plantarflexion|abduction|flexors?|extensors?)\s*\($",
     re.IGNORECASE,
 )
 # Tumour stage: "T3 N0 M0", "T2N1".
-_STAGE_AFTER = re.compile(r"^[a-d]?[\s,/]*[pc]?N[0-3X]")
+_STAGE_AFTER = re.compile(r"^[a-d]?[\s,/]*[pc]?N[0-3Xx]")
+_ANESTHESIA_BEFORE = re.compile(
+    r"\ban[a]?esthe\w+ (?:level )?(?:up )?(?:to|till|until) (?:about |the )?(?:level of )?(?:the )?$|\b(?:an[a]?esthe\w+|sensory|block) level (?:of |at |was |is |to )*(?:about )?$"
+    r"|\bblock (?:up )?to (?:about |the )?(?:level of )?$",
+    re.IGNORECASE,
+)
+_THYROID = re.compile(r"\b(?:TSH|thyro\w+|thyroid|hormones?)\b|\b[Ff]ree T[34]\b")
+_COMPLEMENT = re.compile(r"\b(?:complements?|ANA|ds-?DNA|ANCA|CH50|immunoglobulins?|lupus)\b")
+_SPINE_NEAR = re.compile(
+    r"dis[ck]|fus|screw|sacr|foram|level|vertebra|root|spin|lumb|\bL-?5|facet|canal|block|branch|ram(?:us|i)\b|bod(?:y|ies)|endplate|fracture|segment|alar|iliac|tender|pain|pedicle|lamin|cyst|lesion|needle|hardware|S[23]-S[34]",
+    re.IGNORECASE,
+)
 _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|(?-i:LT|PP))\b[^.;\n]*$",
     re.IGNORECASE,
@@ -66,11 +81,11 @@ _HEART = re.compile(
     r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\b(?:no|or|without) (?:an? )?S[34]\b|\bS3 or S4\b"
 )
 _OTHER_BEFORE = re.compile(
-    r"(?:vitamin|vit\.?|free|total|serum|complement|hepatitis|grade|stage|phase|type|class|schedule|factor|clade|figure|table|room|unit|section|age)\s*$",
+    r"(?:vitamin|vit\.?|free|total|serum|complements?|hepatitis|grade|stage|staged|phase|type|class|classified as(?: an?)?|schedule|factor|clade|figure|table|room|bed|lot|group|model|unit|section|age|ribs?|intercostal|tumou?r|carcinoma|cancer)\s*$",
     re.IGNORECASE,
 )
 _OTHER_AFTER = re.compile(
-    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b)",
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b|-?glucose|(?:NSS?|RL|water|normal saline|IU|units)\b|\d{3,} ?(?:IU|units|mg|mcg))",
     re.IGNORECASE,
 )
 _BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
@@ -81,6 +96,7 @@ _MOVES = re.compile(
     r"(?:[^.;\n]|(?<=\d)\.(?=\d)){0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
+_NAMED_BEFORE = re.compile(r"\b(?:at|of|level|body|vertebra|involving|through|and)\s*$", re.IGNORECASE)
 _BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$", re.IGNORECASE)
 
 
@@ -147,7 +163,7 @@ def _elided(before: str, number: str) -> str | None:
     below = _next_below(before)
     if n > last:
         return _vertebra(letter, number)
-    if below is not None and below[0] != before[0] and n == int(below[1:]):
+    if below is not None and below[0] != before[0] and n == int(below.lstrip("CTLSO")):
         return below
     return None
 
@@ -160,13 +176,61 @@ def _kind(separator: str) -> str:
         return "slash"
     if word.startswith(("to", "thr", "down")):
         return "span"
-    if word.startswith(("on", "over", "upon")):
+    if word.startswith(("on", "over", "upon", "relative", "with", "in")):
         return "over"
     return "list"
 
 
+_SIGNS = str.maketrans(dict.fromkeys("‐‑‒–—−~", "-"))
+_FIRST_AS_LETTER = re.compile(r"(?<=[LS]5[-/ ]S)[Il]\b|(?<=[TL])I(?=\d?\s?-\s?[TLS][I\d])|(?<=[-/]T)I(?=\d?\b)")
+_TENS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_NTH = {
+    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
+    "tenth": 10, "eleventh": 11, "twelfth": 12,
+}  # fmt: skip
+_ORDINAL = re.compile(
+    rf"\b(?P<nth>{'|'.join(_NTH)}|(?P<n>\d{{1,2}})(?:st|nd|rd|th)) (?P<part>cervical|thoracic|dorsal|lumbar|sacral) (?:vertebra\w*|bod(?:y|ies)|segment|spinous)",
+    re.IGNORECASE,
+)
+_WRITTEN_OUT = re.compile(
+    rf"\b(?P<part>cervical|thoracic|dorsal|lumbar|[CTL])[ -](?P<a>\d{{1,2}}|{'|'.join(_TENS)})\s?[-/]\s?(?P<sacral>sacral[ -]|S)?(?P<b>\d{{1,2}}|{'|'.join(_TENS)})\b"
+    r"(?!\s?(?:%|mm|cm|mg|cc|ml|x\b|times|weeks?|months?|years?|days?|hours?|views?|degrees?|/|injections?|surger))",
+    re.IGNORECASE,
+)
+
+
 def find_levels(text: str) -> list[LevelSpan]:
     """Every place of plain `text` that names vertebral levels, in text order."""
+    text = _FIRST_AS_LETTER.sub("1", text.translate(_SIGNS))
+    found = _symbols(text)
+    taken = [(s.start, s.end) for s in found]
+    words = [s for s in _words(text) if not any(s.start < e and b < s.end for b, e in taken)]
+    return _joined(text, sorted([*found, *words], key=lambda s: s.start))
+
+
+def _words(text: str) -> list[LevelSpan]:
+    """Levels written out: "the fifth lumbar vertebra", "lumbar 4-5", "L four-five"."""
+    out = []
+    for match in _ORDINAL.finditer(text):
+        number = match["n"] or str(_NTH[match["nth"].lower()])
+        vertebra = _vertebra(match["part"][0], number)
+        if vertebra:
+            out.append(LevelSpan(match.start(), match.end("part"), (vertebra,)))
+    for match in _WRITTEN_OUT.finditer(text):
+        a, b = (str(_TENS.get(match[k].lower(), match[k])) for k in ("a", "b"))
+        if len(match["part"]) == 1 and (a == match["a"] or not match["part"].isupper()):
+            continue  # "L 4-5" is read sign by sign
+        upper = _vertebra(match["part"][0], a)
+        lower = _vertebra("S", b) if match["sacral"] else upper and _elided(upper, b)
+        if upper and lower and _next_below(upper) == lower:
+            values = (f"{upper}-{lower}",)
+            if _is_level(text, match.start(), match.end(), values, single=False):
+                out.append(LevelSpan(match.start(), match.end(), values))
+    return out
+
+
+def _symbols(text: str) -> list[LevelSpan]:
+    """Levels written with letter and number."""
     out: list[LevelSpan] = []
     at = 0
     while match := _START.search(text, at):
@@ -179,7 +243,7 @@ def find_levels(text: str) -> list[LevelSpan]:
         if not _is_level(text, match.start(), end, values, single=single):
             continue
         out.append(LevelSpan(match.start(), end, values))
-    return _joined(text, sorted([*out, *_glued(text, out)], key=lambda s: s.start))
+    return [*out, *_glued(text, out)]
 
 
 def _joined(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
@@ -225,7 +289,7 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
         return None
     if match["letter"] and match["letter"].islower() and match["letter"] in "dst" and not match["gap"]:
         follows = text[match.end() : match.end() + 1]
-        if follows not in "-/" or not follows:
+        if (follows not in "-/" or not follows) and not (match["letter"] in "td" and _VERTEBRA_AFTER.match(text[match.end() : match.end() + 40])):
             return None
     groups: list[list[tuple[str, str]]] = [[("", first)]]
     end = match.end()
@@ -238,8 +302,13 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             here = _vertebra(step["letter"], step["number"])
         elif kind == "list" and len(groups[-1]) > 1:
             here = _vertebra(before[0], step["number"])  # "L3-4, 4-5"
-            if here is None or not re.match(r"\s?-\s?[A-Z]?\d", text[step.end() : step.end() + 4]):
+            comma = groups[-1][-1][0] == "comma" and _next_below(before) == here
+            if here is None or not (comma or re.match(r"\s?[-/]\s?[A-Z]?\d(?!\d|/)", text[step.end() : step.end() + 6])):
                 break
+            if comma:
+                groups[-1].append(("comma", here))  # "C5, 6 and 7"
+                end = step.end()
+                continue
         else:
             here = _elided(before, step["number"])
         if here is None:
@@ -248,8 +317,10 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             break  # "L5/5": strength, not a level
         if kind in ("dash", "slash", "glue", "span", "over") and (_between(before, here) is not None):
             groups[-1].append((kind, here))
+        elif kind in ("dash", "span") and step["letter"] and len(groups[-1]) == 1 and _between(here, before) is not None:
+            groups[-1] = [("", here), (kind, before)]  # read from below: "S1-L4"
         elif kind == "list" and not step["letter"] and re.match(r"\s?,\s?$", step["sep"]) and _next_below(before) == here:
-            groups[-1].append(("dash", here))  # "L4,5"
+            groups[-1].append(("comma", here))  # "L4,5"
         elif kind in ("list", "slash"):
             groups.append([("", here)])
         else:
@@ -261,7 +332,7 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
     if _BETWEEN.search(before) and len(groups) == 2 and all(len(g) == 1 for g in groups):
         groups = [[groups[0][0], ("span", groups[1][0][1])]]  # "between C4 and C6"
     for group in groups:
-        values.extend(_expand(group, bodies=bodies))
+        values.extend(_expand(group, bodies=bodies, listed=bodies or text[end:].lstrip().startswith("vertebrae")))
     return end, tuple(dict.fromkeys(values)), all(len(g) == 1 for g in groups)
 
 
@@ -270,14 +341,20 @@ def _ends_chain(text: str, step: re.Match[str], kind: str, *, spanned: bool) -> 
     if kind == "span" and spanned and re.match(r"\s+level\b", text[step.end() : step.end() + 8]):
         return True  # "from T12-L1 to the S1 level" ends at a level of its own
     if step["letter"]:
-        return False
+        return step["gap"] == " " and kind not in ("dash", "slash")
     separator = step["sep"]
-    return kind == "glue" or (kind == "list" and "and" not in separator and not re.match(r"\s?[,;&]\s?$", separator))
+    if step["number"].startswith("0") or (kind in ("span", "over") and re.match(r"\s?/\s?\d", text[step.end() : step.end() + 3])):
+        return True
+    if kind in ("list", "glue") and re.match(r"\s?/\s?\d{1,2}(?:/|\s?\d{3})", text[step.end() : step.end() + 6]):
+        return True  # a date
+    return kind == "glue" or (kind == "list" and "and" not in separator and not re.match(r"\s?[,;&+]\s?$", separator))
 
 
-def _expand(group: list[tuple[str, str]], *, bodies: bool) -> list[str]:
+def _expand(group: list[tuple[str, str]], *, bodies: bool, listed: bool) -> list[str]:
     if len(group) == 1:
         return [group[0][1]]
+    if all(kind == "comma" for kind, _ in group[1:]) and (listed or len(group) > 2):
+        return [vertebra for _, vertebra in group]
     out: list[str] = []
     for (_, a), (kind, b) in pairwise(group):
         run = _between(a, b) or (a, b)
@@ -300,6 +377,14 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         return False
     if _OTHER_BEFORE.search(before) or _OTHER_AFTER.match(after):
         return False
+    if _ANESTHESIA_BEFORE.search(before):
+        return False
+    if set(values) <= {"T3", "T4", "T3-T4"} and (_THYROID.search(line) or re.match(r"\s*(?:of|was|is|=|:)?\s*\d+\.\d", after)):
+        return False
+    if set(values) <= {"C3", "C4"} and _COMPLEMENT.search(line):
+        return False
+    if text[start] in "Dd" and single and values[0] in ("T5", "T10") and not _VERTEBRA_AFTER.match(after) and not _NAMED_BEFORE.search(before):
+        return False  # a sugar solution
     sensorimotor = _SENSORIMOTOR.search(before)
     if sensorimotor and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE):
         return False
@@ -315,4 +400,6 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
     if values == ("S1",) and re.match(r"\s*joint\b", after):
         return False  # "S1 joint" is a slip for "SI joint"
     heart = set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line)
+    if set(values) in ({"S2"}, {"S1", "S2"}, {"S1-S2"}, {"S1", "S2", "S3"}) and not _SPINE_NEAR.search(line):
+        return False
     return not heart
