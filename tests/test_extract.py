@@ -279,6 +279,44 @@ def test_regions_of_a_finding(analyzer: Analyzer, text: str, value: str, at: tup
     assert [m.at for m in read(analyzer, text) if m.value == value] == [at]
 
 
+# ── operations named, unnamed and elsewhere ─────────────────────────────────────────────────────
+
+
+def surgery(value: str, assertion: str) -> Fact:
+    return ("surgery", value, assertion)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Status post ACDF C5-6.", {surgery("fusion", "historical"), surgery("discectomy", "historical")}),
+        ("LSS MRI\nPrevius surgery noted at the lower level.", {surgery("other", "historical")}),
+        ("Previous operation at L4-5.", {surgery("other", "historical")}),
+        ("Prior lumbar surgery. She had an L4-5 laminectomy in 2004.", {surgery("decompression", "historical")}),
+        ("If the neck pain persists, surgery may be needed.", {surgery("other", "hypothetical")}),
+        ("No previous back surgery.", set()),
+        ("Lumbar strain. Past surgical history: prior surgery for a hernia.", set()),
+        ("The ankle was fused. Screws were placed. The knee hardware was removed.", set()),
+        ("Decompression of the median nerve at the wrist with instrumentation of the radius.", set()),
+    ],
+)
+def test_operations_named_unnamed_and_elsewhere(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "surgery") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "levels"),
+    [
+        ("The thoracic spine shows kyphosis, the lumbar spine scoliosis.", "scoliosis", set()),
+        ("Bulges at L3-4 and L4-5; L4-5 is worst, where there is canal stenosis.", "canal_stenosis", {"L4-L5"}),
+        ("Cervical discectomy and fusion C5-6, C6-7.", "fusion", {"C5-C6", "C6-C7"}),
+        ("Fusion L4-5 with pedicle screws L4 and L5.", "instrumentation", {"L4", "L5"}),
+    ],
+)
+def test_levels_of_a_fact(analyzer: Analyzer, text: str, value: str, levels: set[str]) -> None:
+    assert {level for m in read(analyzer, text) if m.value == value for level in m.levels} == levels
+
+
 # ── the grammar of levels ───────────────────────────────────────────────────────────────────────
 
 

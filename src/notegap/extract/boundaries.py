@@ -28,6 +28,8 @@ _STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])
 _WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
 _TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
 _LINE_TITLE = re.compile(rf"^\s*(?:[-*#>]+\s*|\(?\d{{1,2}}[.)]\s*)?(?P<title>{_TITLE_CHARS})\s*:(?!\d)")
+# The verb of a statement, which a title has not.
+_TELLS = re.compile(r"\b(?:is|are|was|were|shows?|showed|has|had|noted|seen|with|denies)\b", re.IGNORECASE)
 _CAPS_LINE = re.compile(r"^\s*(?P<title>[A-Z][A-Z0-9 /&()\-',.]{2,70}?)\s*:?\s*$")
 _INLINE_TITLE = re.compile(r"(?<=[.,;!?)\s])\s*(?P<title>[A-Z][A-Z]+(?:[ /&-]+[A-Z]+){0,5})\s*:(?!\d)")
 _SYSTEM = re.compile(
@@ -175,13 +177,13 @@ def _headings_of_line(
         if section is None and _ANSWER.match(line, match.end()):
             return []
         looks = title.isupper() or section is not None or (len(title.split()) <= 5 and title[:1].isupper())
-        if looks and not re.search(r"\b(?:is|are|was|were|shows?|showed|has|had|noted|with|denies)\b", title.lower()):
+        if looks and not _TELLS.search(title):
             found.append((start + match.start("title"), start + match.end("title"), start + match.end(), section))
     if not found:
         whole = _CAPS_LINE.match(line)
         stripped = line.strip().rstrip(":")
         section = section_of(stripped) if len(stripped) <= 60 else None
-        if section is not None and stripped:
+        if section is not None and stripped and not (stripped.endswith(".") and _TELLS.search(stripped)):
             at = start + line.index(stripped)
             found.append((at, at + len(stripped), end, section))
         elif whole and len(whole["title"].split()) <= 7 and not re.search(r"\d\.\d|\.$", whole["title"]):

@@ -21,9 +21,15 @@ _SHARED = frozenset(
         "instability", "mass", "bone_erosion", "marrow_signal_change", "destructive_lesion", "fluid_collection", "osteomyelitis",
         "spondylosis", "ligament_tear", "ligament_laxity", "ligament_hypertrophy", "ligament_signal_change", "ligament_degeneration",
         "ligament_ossification", "ankylosis", "pseudarthrosis", "hemangioma", "enthesopathy", "nerve_root_compression",
-        "disc_displacement",
+        "disc_displacement", "surgical_fusion",
     )
-) | {"ligament/unspecified", "ligament/facet_capsule"}  # fmt: skip
+) | {
+    "ligament/unspecified", "ligament/facet_capsule",
+    "surgery/fusion", "surgery/decompression", "surgery/instrumentation", "surgery/hardware_removal",
+}  # fmt: skip
+# Operations that any bone can have: claimed by another part of the body unless the note is about the spine throughout.
+_OPERATIONS = frozenset({"finding/surgical_fusion", "surgery/fusion", "surgery/decompression", "surgery/instrumentation", "surgery/hardware_removal"})
+_UNNAMED = re.compile(r"^(?:\w+ )*(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)$", re.IGNORECASE)
 # ... and those that another part of the body in the same sentence claims ("fracture of the wrist").
 _CLAIMED = frozenset(
     f"finding/{value}"
@@ -33,7 +39,7 @@ _CLAIMED = frozenset(
     )
 ) | {"ligament/unspecified"}  # fmt: skip
 _OWN_WORDS = re.compile(
-    r"dis[ck]|spin|spond|verteb|cervic|lumb|thorac|sacr|foramin|foramen|thecal|root|facet|flav|\bcord\b|\b[clts]-?\d|burst|wedg|chance|endplate|kypho|scolio",
+    r"dis[ck]|spin|spond|verteb|cervic|lumb|thorac|sacr|foramin|foramen|thecal|root|facet|flav|\bcord\b|\b[clts]-?\d|burst|wedg|chance|endplate|kypho|scolio|lamin|pedic|interbody|corpect|uncinate|lateral mass|\b(?:acdf|[tpaxlo]lif|accf|pcdf|acd)s?\b",
     re.IGNORECASE,
 )
 _SPINAL_PARTS = frozenset(
@@ -79,6 +85,7 @@ class Gate:
         self._text = text
         self.placed, self.other = _sentences(text, spans, layout)
         self._layout = layout
+        self._study = spinal_study
         spoken = len(self.placed)
         elsewhere = len(self.other - self.placed)
         self._all_spine = spinal_study or spoken > 2 * elsewhere
@@ -95,6 +102,10 @@ class Gate:
     def closed(self, raw: Raw, start: int, end: int) -> bool:
         """Whether what `raw` says, in the words from `start` to `end`, belongs to another part of the body."""
         if raw.key in _CLAIMED and raw.sentence in self.claimed:
+            return True
+        if unnamed(raw.key, self._text[start:end]) and not self._study and (raw.sentence in self.other or raw.sentence not in self.placed):
+            return True
+        if raw.key in _OPERATIONS and raw.sentence in self.claimed and not self._all_spine and not _OWN_WORDS.search(self._text[start:end]):
             return True
         if raw.key not in _SHARED or _OWN_WORDS.search(self._text[start:end]):
             return False
@@ -134,6 +145,11 @@ class Gate:
             if near in self.other:
                 return True
         return False
+
+
+def unnamed(key: str, words: str) -> bool:
+    """Whether `words` say that there was an operation, and neither which nor where."""
+    return key == "surgery/other" and bool(_UNNAMED.match(words)) and not _OWN_WORDS.search(words) and "back" not in words.lower()
 
 
 def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozenset[int], frozenset[int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 
 from notegap.extract.assertion import reaching, stand
 from notegap.extract.boundaries import Layout
@@ -30,7 +31,7 @@ class Extractor:
         kind = kind_of(reading.text, reading.layout)
         gate = Gate(reading.text, reading.spans, reading.layout, spinal_study=_spinal_study(reading, kind))
         facts = [*self._stated(reading, kind, gate), *self._paired(reading, kind, gate)]
-        facts = _settled(_distinct(facts), kind)
+        facts = _settled(reading.text, _distinct(facts), kind)
         found = places(reading.spans)
         facts += _located(found)
         tie_places(reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind)
@@ -173,8 +174,9 @@ def _both_said(one: Fact, other: Fact) -> bool:
     return a.end <= b.start or b.end <= a.start
 
 
-# Of one place the note says both: the fracture is the compression fracture.
-_MORE_SPECIFIC = {"finding/fracture": "finding/compression_fracture"}
+# Of one place the note says both: the fracture is the compression fracture, or the defect of the pars.
+_MORE_SPECIFIC = {"finding/fracture": ("finding/compression_fracture", "finding/spondylolysis")}
+_SPECIFIC = frozenset(key for keys in _MORE_SPECIFIC.values() for key in keys)
 
 
 # A hedge about a symptom, disease or cause that the note states elsewhere takes nothing back from it.
@@ -186,13 +188,14 @@ _OUTWEIGHED = {
 }
 
 
-def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
+def _settled(text: str, facts: Sequence[Fact], kind: Kind) -> list[Fact]:
     """Facts without those another makes idle: a plan that the same report carries out, the general beside its kind."""
     sure = {f.key for f in facts if f.assertion is Assertion.AFFIRMED}
     done = {f.key for f in facts if f.assertion is Assertion.AFFIRMED and f.concept in ("surgery", "treatment")}
+    named = {f.assertion for f in facts if f.concept == "surgery" and f.value != "other"}
     special_at: dict[tuple[str, int], list[Fact]] = {}
     for fact in facts:
-        if fact.key in _MORE_SPECIFIC.values():
+        if fact.key in _SPECIFIC:
             special_at.setdefault((fact.key, fact.sentence), []).append(fact)
     out = []
     for fact in facts:
@@ -200,11 +203,27 @@ def _settled(facts: Sequence[Fact], kind: Kind) -> list[Fact]:
             continue
         if fact.key in sure and (fact.concept, fact.assertion) in _OUTWEIGHED:
             continue
-        special = _MORE_SPECIFIC.get(fact.key)
-        if special and any(f.start < fact.end and fact.start < f.end for f in special_at.get((special, fact.sentence), ())):
+        special = [f for key in _MORE_SPECIFIC.get(fact.key, ()) for f in special_at.get((key, fact.sentence), ())]
+        if any(f.start < fact.end and fact.start < f.end for f in special):
+            continue
+        if fact.key == "surgery/other" and _says_nothing_new(text[fact.start : fact.end], fact.assertion, named):
             continue
         out.append(fact)
     return out
+
+
+_ANY_OPERATION = re.compile(r"\b(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)\b", re.IGNORECASE)
+
+
+def _says_nothing_new(words: str, assertion: Assertion, named: Set[Assertion]) -> bool:
+    """Whether "surgery" is only the word for an operation the note names elsewhere, or for none ("no spinal surgery")."""
+    if assertion is Assertion.NEGATED:
+        return True
+    if not _ANY_OPERATION.search(words):
+        return False
+    if assertion is Assertion.HYPOTHETICAL:
+        return bool(named & {Assertion.HYPOTHETICAL, Assertion.AFFIRMED})
+    return assertion in named
 
 
 def _located(found: Sequence[Place]) -> list[Fact]:

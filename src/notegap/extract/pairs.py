@@ -102,7 +102,7 @@ class PairRules:
         best: tuple[float, list[Raw]] | None = None
         elsewhere: float | None = None  # how near a part of another region of the body is
         for group in groups:
-            members = [p for p in group if not _overlap(p, change)]
+            members = [p for p in group if not _overlap(p, change) or _one_word(p, change)]
             fits = [p for p in members if self.of(change, p)]
             if not fits and not all(p.value.startswith("other_") for p in members):
                 continue
@@ -133,6 +133,11 @@ def _signed(text: str, change: Raw, part: Raw, changes: Sequence[Raw]) -> bool:
     return change.key in _SIGNS and any(
         c.key in _SIGNS and part.end <= c.start < c.end <= change.start and "," in text[c.end : change.start] for c in changes
     )
+
+
+def _one_word(a: Raw, b: Raw) -> bool:
+    """Whether one word names the part and says what is said of it: "nonradiating", "SILT"."""
+    return (a.start, a.end) == (b.start, b.end)
 
 
 def _overlap(a: Raw, b: Raw) -> bool:
@@ -167,6 +172,8 @@ def _has_own(text: str, group: Sequence[Raw], part: Raw, changes: Sequence[Raw])
 
 def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
     """How far `change` is from a group of parts, in grammar: less is nearer, None is out of reach."""
+    if any(_one_word(p, change) for p in members):
+        return 0.0
     left = [p for p in members if p.end <= change.start]
     right = [p for p in members if p.start >= change.end]
     found: list[float | None] = []

@@ -50,7 +50,7 @@ class Place:
     sentence: int
 
 
-_AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|the|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
+_AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
 _LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
 TIED = frozenset({"finding", "ligament", "mechanism", "surgery", "disease", "neuro", "imaging", "treatment"})
 
@@ -133,17 +133,29 @@ def _best(text: str, fact: Fact, groups: Sequence[list[Place]]) -> list[Place]:
         nearest = min(group, key=lambda p: _gap(text, fact, p)[0])
         n, between = _gap(text, fact, nearest)
         cost = float(n)
+        if nearest.end <= fact.start and _WHERE.match(between):
+            return [nearest]  # "worst at L4-5, where the canal is narrow"
         if nearest.start >= fact.end:
-            introduced = _AT.search(text[max(fact.end, group[0].start - 24) : group[0].start])
+            introduced = not between.strip() or _AT.search(text[max(fact.end, group[0].start - 24) : group[0].start])
             cost += -2.0 if introduced else 2.5
         elif nearest.end <= fact.start:
             cost += -0.5
         cost += 4.0 * between.count(";") + 1.0 * between.count(",") + 3.0 * len(re.findall(r"\bbut\b|\bwith no\b", between))
         if best is None or cost < best[0]:
             best = (cost, group)
-    return best[1] if best else []
+    return _finer(best[1], groups) if best else []
 
 
+def _finer(group: list[Place], groups: Sequence[list[Place]]) -> list[Place]:
+    """The levels that the sentence names within the region chosen, if it names them once: "cervical fusion C5-6"."""
+    regions = {r for p in group for r in p.regions}
+    levels = [g for g in groups if g is not group and any(p.levels for p in g)]
+    if any(p.levels for p in group) or len(levels) != 1 or not {r for p in levels[0] for r in p.regions} <= regions:
+        return group
+    return levels[0]
+
+
+_WHERE = re.compile(r"^[\s,]*(?:levels?[\s,]*)?(?:where|at which)\b", re.IGNORECASE)
 # A line of a report that goes on with the line before it, and one that speaks of the whole study.
 _GOES_ON = re.compile(r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)", re.IGNORECASE)
 _WHOLE = re.compile(
