@@ -129,7 +129,7 @@ CONTEXT = """\
 cues:
   - {says: negated, direction: forward, terms: [no, denies], words: 4, not_concepts: [imaging/mri]}
   - says: terminate
-    patterns: ['\\bbut\\b']
+    terms: [but]
     concepts: [finding]
 examples:
   - "No [instability](finding/instability, negated), but [MRI](imaging/mri, affirmed, exact)."
@@ -265,7 +265,7 @@ def test_models_are_read_as_written(tmp_path: Path) -> None:
     no, but = knowledge.cues
     assert (no.says, no.direction, no.terms, no.words) == ("negated", "forward", ("no", "denies"), 4)
     assert (no.not_concepts, no.line) == (("imaging/mri",), 2)
-    assert (but.says, but.direction, but.patterns, but.concepts) == ("terminate", "both", (r"\bbut\b",), ("finding",))
+    assert (but.says, but.direction, but.terms, but.concepts) == ("terminate", "both", ("but",), ("finding",))
     imaging, plan = knowledge.sections
     assert (imaging.name, imaging.titles) == ("imaging", ("mri", "imaging studies"))
     assert imaging.assertions == {"finding": Assertion.AFFIRMED}
@@ -755,7 +755,7 @@ WRONG: list[Wrong] = [
         "unknown direction 'forwards', did you mean 'forward'?",
     ),
     ("context.yaml", "direction: forward, ", "", "  - {says", "'direction' is missing"),
-    ("context.yaml", "    patterns: ['\\bbut\\b']\n", "", "  - says: terminate", "a cue needs 'terms' or 'patterns'"),
+    ("context.yaml", "    terms: [but]\n", "", "  - says: terminate", "'terms' is missing"),
     ("context.yaml", "words: 4", "words: 0", "  - {says", "expected a whole number of at least 1, found '0'"),
     ("context.yaml", "[imaging/mri]", "[imaging/mr]", "  - {says", "unknown imaging value 'mr', did you mean 'mri'?"),
     (
@@ -981,7 +981,7 @@ LACKING = [
         "  - id: region",
         "every example opens the requirement 'region': add one that does not",
     ),
-    ("context.yaml", ", but", ",", "  - says: terminate", "no example holds this cue ('\\bbut\\b', terminate)"),
+    ("context.yaml", ", but", ",", "  - says: terminate", "no example holds this cue ('but', terminate)"),
     ("context.yaml", "instability, negated", "instability", "  - {says", "no example holds this cue ('no', negated)"),
 ]
 

@@ -377,7 +377,6 @@ class Cue:
     says: str
     direction: str
     terms: tuple[str, ...]
-    patterns: tuple[str, ...] = ()
     concepts: tuple[str, ...] = ()
     not_concepts: tuple[str, ...] = ()
     words: int | None = None

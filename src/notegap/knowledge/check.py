@@ -201,7 +201,7 @@ def _unheard(knowledge: Knowledge) -> list[KnowledgeError]:
     examples = [(parse_marks(s, Place(file, line)), file) for s, file, line in knowledge.cue_examples]
     file = examples[0][1] if examples else "models/context.yaml"
     return [
-        Place(file, cue.line).error(f"no example holds this cue ('{(cue.terms or cue.patterns)[0]}', {cue.says})")
+        Place(file, cue.line).error(f"no example holds this cue ('{cue.terms[0]}', {cue.says})")
         for cue in knowledge.cues
         if not any(_shows(cue, marked) for marked, _ in examples)
     ]
@@ -211,7 +211,7 @@ def _shows(cue: Cue, marked: Marked) -> bool:
     if cue.says in ASSERTIONS and not any(mark.assertion.value == cue.says for mark in marked.marks):
         return False
     text = marked.text.lower()
-    return any(re.search(pattern, text) for pattern in (*map(_term_pattern, cue.terms), *cue.patterns))
+    return any(re.search(pattern, text) for pattern in map(_term_pattern, cue.terms))
 
 
 def _term_pattern(term: str) -> str:

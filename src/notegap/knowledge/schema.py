@@ -478,22 +478,19 @@ def context(view: View) -> ContextFile:
 def _cue(view: View) -> Cue:
     fields = mapping(
         view,
-        required=("says",),
-        optional=("direction", "terms", "patterns", "concepts", "not_concepts", "words"),
+        required=("says", "terms"),
+        optional=("direction", "concepts", "not_concepts", "words"),
     )
     says = choice(fields["says"], CUE_SAYS, "meaning of a cue")
-    if "terms" not in fields and "patterns" not in fields:
-        raise view.error("a cue needs 'terms' or 'patterns'")
     view.use("cue", says)
-    for element in elements(fields["terms"]) if "terms" in fields else ():
+    for element in elements(fields["terms"]):
         element.use("cue term", text(element))
     if "direction" not in fields and says in ASSERTIONS:
         raise view.error("'direction' is missing")
     return Cue(
         says=says,
         direction=choice(fields["direction"], DIRECTIONS, "direction") if "direction" in fields else "both",
-        terms=_terms(fields["terms"], expand) if "terms" in fields else (),
-        patterns=_patterns(fields["patterns"]) if "patterns" in fields else (),
+        terms=_terms(fields["terms"], expand),
         concepts=_keys(fields["concepts"]) if "concepts" in fields else (),
         not_concepts=_keys(fields["not_concepts"]) if "not_concepts" in fields else (),
         words=whole_number(fields["words"], least=1) if "words" in fields else None,
