@@ -189,6 +189,10 @@ def test_forms_and_tick_boxes(analyzer: Analyzer, text: str, concept: str, expec
         ("PROCEDURE: Laminectomy L4-5 for numbness.", "procedure"),
         ("EXAM: MRI of the lumbar spine for numbness.", "exam_study"),
         ("LONG-TERM GOALS TO BE MET IN A MONTH:\nLess numbness.", "plan"),
+        ("REVIEW OF SYSTEMS:\nHEENT: No headache.\nCARDIOVASCULAR: No pain.\nNEUROLOGICAL: No numbness.", "ros"),
+        ("PHYSICAL EXAM:\nVITAL SIGNS: Stable.\nLUNGS: Clear. There is numbness of the left foot.", "exam"),
+        ("Family History: gout in an aunt. Assessment and Plan: numbness of the left foot.", "assessment_plan"),
+        ("HPI: He came in today.\nSmoking: denies.\nThere is numbness of the left foot.", "hpi"),
     ],
 )
 def test_sections(analyzer: Analyzer, text: str, section: str) -> None:
@@ -249,10 +253,71 @@ def test_levels(analyzer: Analyzer, text: str, levels: set[str]) -> None:
             "The patient will be subjected to a CT scan of the lumbar spine.",
             {("imaging", "ct", "hypothetical")},
         ),
+        ("PLAN: She would like to avoid epidural injections.", {("treatment", "injection", "negated")}),
+        (
+            "PLAN: He was unable to sleep before his rhizotomy.",
+            {("treatment", "ablation", "affirmed")},
+        ),
+        ("Norco 5 mg at night, 30 with 1 refill.", {("treatment", "opioid", "hypothetical")}),
+        ("MEDICATIONS: Norco 5 mg at night, 30 with 1 refill.", {("treatment", "opioid", "affirmed")}),
     ],
 )
 def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
     assert facts(analyzer, text, *{fact[0] for fact in expected}) == expected
+
+
+# ── what is said of a disease, a cause, a drug ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # lasting and passing
+        ("PAST MEDICAL HISTORY: HIV diagnosed years ago.", {("disease", "other_infection", "affirmed")}),
+        ("PAST MEDICAL HISTORY: Bacterial endocarditis.", {("disease", "other_infection", "historical")}),
+        # only supposed
+        ("PLAN: We spoke of what would happen if she were diabetic.", set()),
+        ("Infection is the main risk because of his diabetes.", {("disease", "diabetes", "affirmed")}),
+        # a denial that ends with "and a history of"
+        (
+            "Seen without any recent fall and with a past history of melanoma.",
+            {("disease", "malignancy", "historical"), ("mechanism", "traumatic", "negated")},
+        ),
+        # a cue deep in brackets
+        ("He has gout (several other problems may be present too).", {("disease", "gout", "affirmed")}),
+        # a relative who tells of the patient
+        ("Her daughter said that she may need physical therapy.", {("treatment", "physical_therapy", "hypothetical")}),
+        ("His daughter has osteoporosis.", {("disease", "osteoporosis", "family")}),
+        # a list that denies a cause at its end
+        (
+            "She denies bowel or bladder trouble, saddle numbness, or falls.",
+            {("mechanism", "traumatic", "negated")},
+        ),
+        ("He denied any neck, head or back injury.", {("mechanism", "traumatic", "negated")}),
+        # what must not be taken
+        ("She is allergic to codeine and intolerant of ibuprofen.", set()),
+        ("ALLERGIES:,  SHE IS ALLERGIC TO MOBIC (RASH).", set()),
+        # what it looks like
+        ("On the film this appears to be a metastasis.", {("disease", "metastasis", "uncertain")}),
+    ],
+)
+def test_diseases_causes_and_drugs(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "disease", "mechanism", "treatment") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("An MRI will be done to make sure that there is no fracture.", {finding("fracture", "hypothetical")}),
+        ("We probed the canal to make sure there was no disc herniation.", set()),
+        (
+            "We probed the canal to make sure there was no disc herniation and none was found.",
+            {finding("disc_displacement", "negated")},
+        ),
+    ],
+)
+def test_looking_to_make_sure(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "finding") == expected
 
 
 # ── ties ────────────────────────────────────────────────────────────────────────────────────────

@@ -29,9 +29,19 @@ _COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b", re.IGNORECASE)
 # What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
 _STATUS_POST = re.compile(r"s/p|status post", re.IGNORECASE)
 _LIST_GOES_ON = re.compile(r"\s*,?\s+(?:and|or)\b", re.IGNORECASE)
+# "Without any fall and past history of melanoma": the history is there.
+_AND_HISTORY = re.compile(r"\b(?:and|but|with)\s+(?:(?:an?|the|his|her|past|prior|previous|long|longstanding|strong|remote|known|positive|significant)\s+)*(?:history|hx|h/o)\b", re.IGNORECASE)
+# "Her daughter states that he has ...": a relative who tells of the patient.
+_TOLD_BY = re.compile(
+    r"^\W*(?:'s\s)?(?:who |also |both |present |today )*(?:reports?|reported|states?|stated|says?|said|spoke|notes?|noted|noticed|confirms?|confirmed|feels?|thinks?|believes?|asks?|asked|called"
+    r"|brought|accompan\w+|is (?:here|present)|was present|helps?|helped)\b|\b(?:that|and|but)\s+(?:s?he|the patient|patient)\b",
+    re.IGNORECASE,
+)
 # The next item of a list within a line: 1) esophagitis 2) hernia.
 _NEXT_ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}\)\s")
 
+# Infections that do not pass.
+_LASTING = re.compile(r"\b(?:hiv|aids|hcv|hepatitis|immunodeficiency|leprosy|post[- ]?polio)\b", re.IGNORECASE)
 # Said of an event, "history of" puts it in the past; said of a lasting condition it does not (LABELS 20).
 _EVENTS = frozenset(
     {
@@ -42,7 +52,7 @@ _EVENTS = frozenset(
 )  # fmt: skip
 _GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
 _TOLD = frozenset({"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"})
-_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|started|ordered|given|recommended|referred|requested|offered)", re.IGNORECASE)
+_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)", re.IGNORECASE)
 _RESULT_AFTER = re.compile(
     r"^(?:\s?scans?|\s?films?|\s?studies|\s?images|\s?reports?|\s?results?|\s?findings?|\s?of the [a-z ]{3,24}?|\s?done|\s?today|\s?obtained|\s?from [\w/, ]{3,20})*,?\s*(?:today\s)?(?:(?:did|does|do)(?: not|n't)?\s)?"
     r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
@@ -51,6 +61,10 @@ _RESULT_AFTER = re.compile(
 _RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
 # A study that is still awaited has shown nothing, whatever "results" follow it.
 _NOT_YET = re.compile(r"\b(?:once|until|when|after) (?:we|he|she|i|they) (?:have |has )?(?:obtain\w*|have|has|get|gets|receives?)\b[^.;]{0,20}$", re.IGNORECASE)
+# "We looked, to make sure there were no fragments" says why, not what was seen.
+_MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b", re.IGNORECASE)
+_NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b", re.IGNORECASE)
+_IF = re.compile(r"^(?:if|unless|in case(?: of)?)$", re.IGNORECASE)
 _AWAITED = re.compile(r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$", re.IGNORECASE)
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
@@ -76,6 +90,13 @@ _PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?
 # An operation someone has come for has not been done yet.
 _COME_FOR = re.compile(
     r"\b(?:come|comes|coming|presents?|presenting|admitted|here|brought|desires?|elects?|elected|agree[sd]?|wish(?:es|ed)?)\b[^.;\n]{0,40}\b(?:for|to have|to undergo)\b[^.;,\n]{0,40}$",
+    re.IGNORECASE,
+)
+# "She could not swing a club before her rhizotomy."
+_TOLD_OF = re.compile(r"\b(?:was|were|had|did|could)\b[^.;\n]{0,80}\b(?:before|prior to|after|following) (?:her|his|their) (?:\w+ ){0,2}$", re.IGNORECASE)
+# What must not be taken tells of an allergy, not of a treatment.
+_AVERSE = re.compile(
+    r"\b(?:allerg(?:y|ies|ic)|intoleran(?:t|ce)|(?:hyper)?sensitiv(?:e|ity|ities)|(?:adverse |allergic )?reactions?|anaphyla\w+)\s+(?:to|of|with|includ\w+)\b[^.;\n]{0,60}$|\ballergies\b[^.;\n]{0,40}$",
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b", re.IGNORECASE)
@@ -123,10 +144,20 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if cue.says == Assertion.HISTORICAL and raw.concept != "surgery" and _RECENT.search(text[max(0, reach.start - 12) : reach.end + 1]):
             continue  # "two hours ago" is now
-        if cue.says == Assertion.HYPOTHETICAL and reach.start >= raw.end and _cut_off(text, raw, reach):
+        if cue.says == Assertion.HYPOTHETICAL and cue.direction == "backward" and reach.start >= raw.end and _cut_off(text, raw, reach):
+            continue
+        if cue.says == Assertion.FAMILY and reach.end <= raw.start and _TOLD_BY.search(text[reach.end : raw.start]):
+            continue
+        if reach.start >= raw.end and _in_an_aside(text[raw.end : reach.start]):
             continue
         out.append(reach)
     return out
+
+
+def _in_an_aside(between: str) -> bool:
+    """Whether a cue stands deep in brackets that `between` opens: "diabetes (other problems may be present)"."""
+    opened = between.rfind("(")
+    return opened > between.rfind(")") and len(between[opened + 1 :].split()) > 2
 
 
 def _stopped(text: str, raw: Raw, reach: Reach, stops: Sequence[tuple[int, int]]) -> bool:
@@ -144,7 +175,9 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     """Whether a clause ends between the cue and the span."""
     if reach.end <= raw.start:
         between = _ASIDE.sub(" ", text[reach.end : raw.start])
-        if reach.cue.says == Assertion.NEGATED and (_RELATIVE.search(between) or _NEXT_ACT.search(between)):
+        if reach.cue.says == Assertion.NEGATED and (
+            _RELATIVE.search(between) or _NEXT_ACT.search(between) or _AND_HISTORY.search(between)
+        ):
             return True
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
             return True
@@ -197,19 +230,25 @@ def stand(
     if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
         return None  # a mechanism that only might come about brought nothing about
     reaches = _speaking_of(text, raw, reaches, sentence)
+    if raw.concept in ("finding", "neuro") and any(_MADE_SURE.search(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"):
+        return Assertion.NEGATED if _NONE_FOUND.match(text, raw.end) else None
     says = {reach.cue.says for reach in reaches}
     default = defaults.get(sentence.section, {}).get(raw.concept)
     if "family" in says or default is Assertion.FAMILY:
         return None if "negated" in says else Assertion.FAMILY
     if raw.concept in _PLAIN:
         return Assertion.AFFIRMED
-    if raw.concept == "treatment" and sentence.section == "allergies":
+    if raw.concept == "treatment" and (
+        sentence.section == "allergies" or _AVERSE.search(text[max(sentence.start, raw.start - 90) : raw.start])
+    ):
         return None
+    if raw.concept == "disease" and any(_IF.match(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"):
+        return None  # "if the patient were diabetic"
     if "negated" not in says and _tried(text, raw, sentence):
         return Assertion.AFFIRMED
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
-    if risk and raw.concept in ("finding", "neuro", "disease", "surgery"):
+    if risk and (raw.concept in ("finding", "neuro", "surgery") or raw.key == "disease/other_infection"):
         return Assertion.HYPOTHETICAL
     if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
         return _planned(text, raw, reaches, sentence)
@@ -242,7 +281,8 @@ def _outright(text: str, raw: Raw) -> Assertion | None:
 def _tried(text: str, raw: Raw, sentence: Sentence) -> bool:
     """Whether a treatment is told of as gone through or going on, in a plan too ("since her injection")."""
     before = text[max(sentence.start, raw.start - 80) : raw.start]
-    return raw.concept == "treatment" and bool(_TRIED.search(before)) and not _SUPPOSED.search(before)
+    told = _TRIED.search(before) or _TOLD_OF.search(text[max(sentence.start, raw.start - 140) : raw.start])
+    return raw.concept == "treatment" and bool(told) and not _SUPPOSED.search(before)
 
 
 def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> list[Reach]:
@@ -297,7 +337,7 @@ def _now_or_past(
         return Assertion.AFFIRMED
     if told and raw.concept != "treatment" and _is_past(text, raw, reaches):
         return Assertion.HISTORICAL
-    if raw.key in _EVENTS and raw.concept == "disease" and sentence.section in ("past_medical", "past_surgical"):
+    if raw.concept == "disease" and _is_event(text, raw) and sentence.section in ("past_medical", "past_surgical"):
         return Assertion.HISTORICAL
     if default is Assertion.HISTORICAL and raw.key not in _EVENTS and _REASON.search(text[max(0, raw.start - 40) : raw.start]):
         return Assertion.AFFIRMED  # "Past surgery: laminectomy for stenosis": the operation is past
@@ -357,7 +397,8 @@ def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.start >= raw.end:
         return True
     gap = text[reach.end : raw.start]
-    return len(gap.split()) <= 6 and not re.search(r"\b(?:other|after|following|since|head|prior to|before)\b", gap, re.IGNORECASE)
+    listed = re.search(r",[^,.;]*\b(?:or|nor)\b", gap) is not None and _VERB.search(gap) is None
+    return (listed or len(gap.split()) <= 6) and not re.search(r"\b(?:other|after|following|since|prior to|before)\b", gap, re.IGNORECASE)
 
 
 def _planned(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> Assertion:
@@ -387,8 +428,13 @@ def _undoes(text: str, raw: Raw, reach: Reach) -> bool:
     return len(between.split()) <= 2 and not re.search(r"[,;:]", between)
 
 
+def _is_event(text: str, raw: Raw) -> bool:
+    """Whether it is a thing that comes and is over, not a lasting condition."""
+    return raw.key in _EVENTS and not _LASTING.search(text[raw.start : raw.end])
+
+
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
-    if raw.key in _EVENTS:
+    if _is_event(text, raw):
         return not any(
             r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
             for r in reaches

@@ -31,11 +31,18 @@ _LINE_TITLE = re.compile(rf"^\s*(?:[-*#>]+\s*|\(?\d{{1,2}}[.)]\s*)?(?P<title>{_T
 # The verb of a statement, which a title has not.
 _TELLS = re.compile(r"\b(?:is|are|was|were|shows?|showed|has|had|noted|seen|with|denies)\b", re.IGNORECASE)
 _CAPS_LINE = re.compile(r"^\s*(?P<title>[A-Z][A-Z0-9 /&()\-',.]{2,70}?)\s*:?\s*$")
+# "... lymphoma. Assessment and Plan: No fracture.": a known title after a full stop opens its section within a line too.
+_MID_TITLE = re.compile(r"(?<=[.;!?])\s+(?P<title>[A-Z][a-z]+(?:(?: and | of | & |[ /])[A-Za-z][a-z]+){0,3})\s*:(?=\s)")
 _INLINE_TITLE = re.compile(r"(?<=[.,;!?)\s])\s*(?P<title>[A-Z][A-Z]+(?:[ /&-]+[A-Z]+){0,5})\s*:(?!\d)")
-_SYSTEM = re.compile(
-    r"^\W*(?:neuro(?:logic(?:al)?)?|musculo-?skeletal|msk|extremit(?:y|ies)|general|constitutional|back|spine|neck|gait|sensation|sensory|motor|skin|joints?|psych\w*)\W*$",
-    re.IGNORECASE,
+# A system of the body, or several: a label within a review of systems or an examination.
+_ONE_SYSTEM = (
+    r"(?:neuro(?:logic(?:al)?)?|musculo-?skeletal|msk|extremit(?:y|ies)|general|constitutional|back|spine|neck|gait|sensation|sensory|motor|joints?"
+    r"|psych\w*|heent|head|eyes?|ears?|nose|mouth|throat|ent|cardio-?vascular|cardiac|cv|cvs|heart|(?:peripheral )?vascular|respiratory|resp|pulmonary|pulm"
+    r"|lungs?|chest|breasts?|gi|gastro-?intestinal|abd|abdom(?:en|inal)|gu|genito-?urinary|urinary|renal|endo|endocrine|heme?|h[ae]+matolog(?:y|ic|ical)|onc"
+    r"|lymph|lymphatics?|allergic|immun\w+|skin|integument(?:ary)?|derm\w*|rheum\w*)"
 )
+_SYSTEM = re.compile(rf"^\W*{_ONE_SYSTEM}(?:\s*(?:[,/&-]|and|\s)+\s*{_ONE_SYSTEM})*(?: system)?\W*$", re.IGNORECASE)
+_BY_SYSTEM = frozenset({"ros", "exam", "vitals"})
 # "EXAM: CT of the cervical spine" names a study, not an examination or an operation.
 _STUDY_TITLE = re.compile(r"^\W*(?:exam(?:ination)?|study|procedure|test)\W*$", re.IGNORECASE)
 _STUDY_BODY = re.compile(r"^[\s,]*(?:\w+[\s,]+){0,4}?(?:mri?|mra|ct|cat scan|x-?rays?|radiographs?|views?|films?|myelogram|bone scan|dexa|ultrasound|magnetic|computed)\b", re.IGNORECASE)
@@ -174,13 +181,13 @@ def _headings_of_line(
     if match and len(match["title"].split()) <= 9:
         title = match["title"]
         section = section_of(title)
-        if section is None and _ANSWER.match(line, match.end()):
+        if section in (None, "social_history") and _ANSWER.match(line, match.end()):
             return []
         looks = title.isupper() or section is not None or (len(title.split()) <= 5 and title[:1].isupper())
         if looks and not _TELLS.search(title):
             found.append((start + match.start("title"), start + match.end("title"), start + match.end(), section))
     if not found:
-        whole = _CAPS_LINE.match(line)
+        whole = _CAPS_LINE.match(line.rstrip(" ,\n"))
         stripped = line.strip().rstrip(":")
         section = section_of(stripped) if len(stripped) <= 60 else None
         if section is not None and stripped and not (stripped.endswith(".") and _TELLS.search(stripped)):
@@ -200,6 +207,11 @@ def _headings_of_line(
         title = match["title"]
         section = section_of(title)
         if section is not None or len(title) >= 5:
+            found.append((at, start + match.end("title"), start + match.end(), section))
+    for match in _MID_TITLE.finditer(line):
+        at = start + match.start("title")
+        section = None if _ANSWER.match(line, match.end()) else section_of(match["title"])
+        if section is not None and not any(begin <= at < body for begin, _, body, _ in found):
             found.append((at, start + match.end("title"), start + match.end(), section))
     return sorted(found)
 
@@ -340,6 +352,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                 known = name is not None
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own
+                elif not known and section in _BY_SYSTEM and _SYSTEM.match(text[begin:stop]):
+                    section = "exam" if section == "vitals" else section
                 else:
                     section = name if name is not None else ("" if _opens(text[begin:stop]) else section)
                 headings.append(Heading(begin, stop, body, text[begin:stop], section, known))
