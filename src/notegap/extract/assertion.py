@@ -250,7 +250,7 @@ def stand(
         return Assertion.HYPOTHETICAL
     if risk and (raw.concept in ("finding", "neuro", "surgery") or raw.key == "disease/other_infection"):
         return Assertion.HYPOTHETICAL
-    if "hypothetical" in says and "affirmed" not in says and raw.concept != "ligament":
+    if "hypothetical" in says and ("affirmed" not in says or _plan_is_nearer(raw, reaches)) and raw.concept != "ligament":
         return _planned(text, raw, reaches, sentence)
     if base is Assertion.NEGATED:
         return _normal(text, raw, reaches, says)
@@ -361,6 +361,12 @@ def _still_seen(text: str, raw: Raw, reach: Reach, sentence: Sentence) -> bool:
         return False
     near = len(text[reach.end : raw.start].split()) <= 3
     return near and (sentence.section in _REPORT_SECTIONS or bool(_SEEN.search(text[sentence.start : sentence.end])))
+
+
+def _plan_is_nearer(raw: Raw, reaches: Sequence[Reach]) -> bool:
+    """Whether a plan stands between a treatment and the word that says it goes on: "continue therapy, with the addition of"."""
+    ahead = [r for r in reaches if r.end <= raw.start and r.cue.says in ("hypothetical", "affirmed")]
+    return raw.concept == "treatment" and bool(ahead) and max(ahead, key=lambda r: r.end).cue.says == "hypothetical"
 
 
 def _only_may(text: str, reaches: Sequence[Reach]) -> bool:

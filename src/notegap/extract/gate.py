@@ -72,6 +72,8 @@ _OTHER_WORDS = re.compile(
 )
 # "Long segment stenosis", "left vertebral 0.55 m/s": vessels have those too.
 _SEGMENT = re.compile(r"^(?:segments?|vertebrals?)$", re.IGNORECASE)
+# Places that a drug or therapy is prescribed for alone; a hip or a belly that aches may ache with the back.
+_TREATED = re.compile(r"\b(?:knees?|patell\w+|menisc\w+|shoulders?|rotator|elbows?|wrists?|thumbs?|fingers?|hands?|ankles?|foot|feet|heels?|plantar|tooth|teeth|dental|jaw|ears?|sinus(?:es)?)\b", re.IGNORECASE)
 REACH = 6
 """How many sentences back a place named still counts."""
 SHORT = 40
@@ -131,6 +133,17 @@ class Gate:
                 return True
         return self._mostly_elsewhere
 
+    def astray_plan(self, number: int) -> bool:
+        """Whether what is planned in sentence `number` is for another part of the body: the words before it speak of one."""
+        if self._all_spine:
+            return False
+        sentences = self._layout.sentences
+        for near in range(number, max(-1, number - 1 - REACH), -1):
+            if near in self.placed or sentences[near].section != sentences[number].section:
+                return False
+            if near in self.other:
+                return bool(_TREATED.search(self._text[sentences[near].start : sentences[near].end]))
+        return False
 
     def elsewhere(self, number: int) -> bool:
         """Whether a study named in sentence `number` is one of another part of the body: the sentences about it say so."""

@@ -11,6 +11,7 @@ from notegap.extract.gate import PLACED_PARTS, Gate
 from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
 from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading, swallowed
+from notegap.extract.purpose import is_for_another
 from notegap.extract.refine.level import region_of
 from notegap.extract.ties import Fact, Place, places, tie_causes, tie_places, tie_qualities, tie_sources
 from notegap.model import Assertion, Knowledge, Mention
@@ -59,6 +60,10 @@ class Extractor:
         """The facts whose words name them."""
         out = []
         elsewhere = _elsewhere(reading.spans)
+        purposes: dict[int, list[Raw]] = {}
+        for raw in reading.spans:
+            if raw.concept in ("unrelated", "part"):
+                purposes.setdefault(raw.sentence, []).append(raw)
         for raw in reading.spans:
             if raw.concept not in self._reported or raw.concept == "level":
                 continue
@@ -66,7 +71,12 @@ class Extractor:
                 continue
             if gate.closed(raw, raw.start, raw.end) or (raw.concept == "imaging" and gate.elsewhere(raw.sentence)):
                 continue
+            sentence = reading.layout.sentences[raw.sentence]
+            if raw.concept == "treatment" and is_for_another(reading.text, raw, sentence, purposes.get(raw.sentence, ())):
+                continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
+            if raw.concept == "treatment" and assertion is Assertion.HYPOTHETICAL and gate.astray_plan(raw.sentence):
+                continue
             if assertion is not None:
                 out.append(Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading))
         return out
