@@ -308,6 +308,25 @@ def test_diseases_causes_and_drugs(analyzer: Analyzer, text: str, expected: set[
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("She takes nadolol and amitriptyline for treatment of her migraines.", set()),
+        ("Her migraines are treated with amitriptyline.", set()),
+        ("PLAN: He may use ibuprofen for the ankle sprain.", set()),
+        ("PLAN: The wisdom tooth is inflamed. Start ibuprofen.", set()),
+        ("She takes ibuprofen for her knee and low back pain.", {("treatment", "nsaid", "affirmed")}),
+        ("Ibuprofen as needed for pain in the left leg.", {("treatment", "nsaid", "affirmed")}),
+        (
+            "PLAN: The options are continued bracing, with the addition of an epidural steroid injection.",
+            {("treatment", "brace", "affirmed"), ("treatment", "injection", "hypothetical")},
+        ),
+    ],
+)
+def test_treatments_for_something_else(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "treatment") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("An MRI will be done to make sure that there is no fracture.", {finding("fracture", "hypothetical")}),
         ("We probed the canal to make sure there was no disc herniation.", set()),
         (
