@@ -37,7 +37,10 @@ def is_for_another(text: str, raw: Raw, sentence: Sentence, spans: Iterable[Raw]
             near = text[raw.end : min(other.end + _ALSO, sentence.end)]
             if _FOR.match(text[raw.end : other.start]) and not _SPINE.search(near):
                 return True
-        elif other.end <= raw.start:
-            if _WITH.match(text[other.end : raw.start]) and not _SPINE.search(text[sentence.start : raw.end]):
-                return True
+        elif (
+            other.end <= raw.start
+            and _WITH.match(text[other.end : raw.start])
+            and not _SPINE.search(text[sentence.start : raw.end])
+        ):
+            return True
     return False
