@@ -500,8 +500,8 @@ class Suggestion:
     """A stretch of the note that reads like something no concept names, for a person to judge.
 
     `alias` is the tabular's name it reads like, `code` and `title` where that name stands, `score` how alike they are
-    (1.0 the same). `findings` are the ids of the open items it may bear on. It decides nothing: it is no mention, and no
-    status comes of it.
+    (1.0 the same). `findings` are the ids of the open items it may bear on. It decides nothing: it is no mention, and
+    no status comes of it.
     """
 
     concept: str

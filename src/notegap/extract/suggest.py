@@ -35,11 +35,11 @@ _NEVER = frozenset({"family_history", "differential", "consent", "allergies", "r
 _PART = re.compile(r"[,;:.!?()\[\]\n/*]|\s-\s")
 # No name begins or ends with one of these.
 _EDGE = frozenset(
-    "a an the of in on at to for from with without by and or as due".split()
+    ["a", "an", "the", "of", "in", "on", "at", "to", "for", "from", "with", "without", "by", "and", "or", "as", "due"]
 )
 # What a name calls the thing: one stands for another ("Behçet's syndrome").
-_KINDS = frozenset("disease syndrome disorder".split())
-_SMALL = frozenset("of the".split())
+_KINDS = frozenset(["disease", "syndrome", "disorder"])
+_SMALL = frozenset(["of", "the"])
 _NOT_HIS = frozenset({"negated", "family", "hypothetical", "uncertain"})
 
 
@@ -74,28 +74,34 @@ class Suggester:
         return sorted(kept, key=lambda m: (m.start, -m.score, m.code))
 
     def _looked_up(self, text: str, spans: Sequence[tuple[int, int]]) -> Iterator[list[Match]]:
-        if not spans:
-            return
-        phrases = [text[start:end] for start, end in spans]
-        known = {disease.code: disease.title for disease in diseases()}
-        for (start, end), phrase, candidates in zip(spans, phrases, self._generator(phrases, _NEIGHBORS), strict=True):
+        titles = {disease.code: disease.title for disease in diseases()}
+        candidates = self.candidates([text[start:end] for start, end in spans])
+        for (start, end), scored in zip(spans, candidates, strict=True):
+            alike: dict[str, str] = {}
+            for score, code, alias in scored:
+                # A category stands for what is below it.
+                if scored[0][0] == score >= THRESHOLD and not any(code.startswith(above) for above in alike):
+                    alike[code] = alias
+            yield [Match(start, end, code, titles[code], alias, scored[0][0]) for code, alias in alike.items()]
+
+    def candidates(self, phrases: Sequence[str]) -> list[list[tuple[float, str, str]]]:
+        """(score, code, name) of the names each of `phrases` could be: best first, equal ones by code."""
+        if not phrases:
+            return []
+        found = []
+        for phrase, near in zip(phrases, self._generator(list(phrases), _NEIGHBORS), strict=True):
             scored = [
                 (round(float(score), 2), candidate.concept_id, alias)
-                for candidate in candidates
+                for candidate in near
                 for alias, score in zip(candidate.aliases, candidate.similarities, strict=True)
-                if score >= THRESHOLD and _says_all(phrase, alias)
+                if _says_all(phrase, alias)
             ]
-            best = max(scored, default=(0.0,))[0]
-            alike: dict[str, str] = {}
-            for score, code, alias in sorted(scored):
-                # A category stands for what is below it.
-                if score == best and not any(code.startswith(above) for above in alike):
-                    alike[code] = alias
-            yield [Match(start, end, code, known[code], alias, best) for code, alias in alike.items()]
+            found.append(sorted(scored, key=lambda c: (-c[0], c[1], c[2])))
+        return found
 
     @cached_property
     def _generator(self) -> Any:
-        """scispaCy's candidate generator; its imports take more than a second, so they wait until it is needed."""
+        """The candidate generator of scispaCy; its imports take more than a second, so they wait until it is needed."""
         import numpy as np
         from scispacy.candidate_generation import CandidateGenerator
         from scispacy.linking_utils import Entity, KnowledgeBase

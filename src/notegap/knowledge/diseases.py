@@ -25,7 +25,9 @@ from notegap.knowledge.load import shipped_root
 SELECTION, LIST = "diseases.yaml", "diseases.tsv.gz"
 
 # "Amyloidosis, unspecified", "Histiocytosis NOS": a note says the name alone.
-_TAIL = re.compile(r",? \(?(?:NOS|unspecified(?: (?:type|form|site|organism))?|not elsewhere classified|NEC)\)?$", re.IGNORECASE)
+_TAIL = re.compile(
+    r",? \(?(?:NOS|unspecified(?: (?:type|form|site|organism))?|not elsewhere classified|NEC)\)?$", re.IGNORECASE
+)
 _HEAD = re.compile(r"^(?:unspecified|other and unspecified) ", re.IGNORECASE)
 # One name with what comes with it, or without: letters are too alike to tell such names apart.
 _MORE = re.compile(
@@ -91,7 +93,7 @@ def _walk(codes: CodeSet) -> Iterator[str]:
 
     def below(node_id: str) -> Iterator[str]:
         node = codes.node(node_id)
-        if node is None or len(node_id.replace(".", "")) > 6 and node.valid:
+        if node is None or (len(node_id.replace(".", "")) > 6 and node.valid):
             return
         if node.valid:
             yield node_id
