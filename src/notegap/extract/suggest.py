@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 THRESHOLD = 0.85
 """The least score, see models/README.md."""
 _NEIGHBORS = 12
+_BATCH = 512
+"""Phrases looked up together: each takes a row of the size of the list."""
 _MOST_WORDS = 7
 _BEGIN = 4
 """Letters that are right in every word."""
@@ -75,8 +77,10 @@ class Suggester:
 
     def _looked_up(self, text: str, spans: Sequence[tuple[int, int]]) -> Iterator[list[Match]]:
         titles = {disease.code: disease.title for disease in diseases()}
-        candidates = self.candidates([text[start:end] for start, end in spans])
-        for (start, end), scored in zip(spans, candidates, strict=True):
+        phrases = list(dict.fromkeys(_normal(text[start:end]) for start, end in spans))
+        candidates = dict(zip(phrases, self.candidates(phrases), strict=True))
+        for start, end in spans:
+            scored = candidates[_normal(text[start:end])]
             alike: dict[str, str] = {}
             for score, code, alias in scored:
                 # A category stands for what is below it.
@@ -86,10 +90,11 @@ class Suggester:
 
     def candidates(self, phrases: Sequence[str]) -> list[list[tuple[float, str, str]]]:
         """(score, code, name) of the names each of `phrases` could be: best first, equal ones by code."""
+        found: list[list[tuple[float, str, str]]] = []
         if not phrases:
-            return []
-        found = []
-        for phrase, near in zip(phrases, self._generator(list(phrases), _NEIGHBORS), strict=True):
+            return found
+        batches = (list(phrases[first : first + _BATCH]) for first in range(0, len(phrases), _BATCH))
+        for phrase, near in ((p, n) for batch in batches for p, n in zip(batch, self._generator(batch, _NEIGHBORS), strict=True)):
             scored = [
                 (round(float(score), 2), candidate.concept_id, alias)
                 for candidate in near
@@ -143,13 +148,16 @@ class ExactIndex:
 def _stretches(text: str, layout: Layout, taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Every run of a few words that could be a name: all of its words begin like words of names."""
     begins = _begins()
+    spoken_for = bytearray(len(text))
+    for start, end in taken:
+        spoken_for[start:end] = b"\1" * (end - start)
     for low, high in _parts(text, layout):
         found = [(fold(w), low + a, low + b) for w, a, b in words(text[low:high]) if w[0].isalnum()]
         for first, (word, start, _) in enumerate(found):
             if word in _EDGE:
                 continue
             for last, begin, end in found[first : first + _MOST_WORDS]:
-                if _bare(last)[:_BEGIN] not in begins or any(begin < b and a < end for a, b in taken):
+                if _bare(last)[:_BEGIN] not in begins or 1 in spoken_for[begin:end]:
                     break
                 if last not in _EDGE and end - start > _BEGIN:
                     yield start, end
