@@ -34,6 +34,7 @@ _BEGIN = 4
 
 # Sections that speak of others, of what may be, or of things named like a disease.
 _NEVER = frozenset({"family_history", "differential", "consent", "allergies", "ros", "exam", "medications", "technique", "vitals", "exam_study"})
+# Marks no name runs over.
 _PART = re.compile(r"[,;:.!?()\[\]\n/*]|\s-\s")
 # No name begins or ends with one of these.
 _EDGE = frozenset(
@@ -63,8 +64,7 @@ class Suggester:
     def matches(self, text: str, layout: Layout, taken: Sequence[tuple[int, int]]) -> list[Match]:
         """The stretches of `text` that read like the name of a disease and touch none of `taken`, in text order.
 
-        Of stretches that overlap the best stands, then the longest; of those for one code the first; of codes that share
-        a name all stand.
+        Of stretches that overlap the best stands, then the longest; of codes that share a name all stand.
         """
         spans = list(dict.fromkeys(_stretches(text, layout, taken)))
         found = [match for span, best in zip(spans, self._looked_up(text, spans), strict=True) for match in best]
@@ -112,9 +112,7 @@ class Suggester:
         from scispacy.linking_utils import Entity, KnowledgeBase
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        base = KnowledgeBase(
-            [Entity(d.code, d.names[0], list(d.names), [], d.title) for d in diseases()],
-        )
+        base = KnowledgeBase([Entity(d.code, d.names[0], list(d.names), [], d.title) for d in diseases()])
         # The order of a set of strings differs from run to run.
         aliases = sorted(base.alias_to_cuis)
         # As scispaCy's own, but for min_df: at this size a rare trigram is what tells two names apart.
