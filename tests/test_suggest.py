@@ -57,7 +57,7 @@ def suggested(analyzer: Analyzer, text: str, *codes: str) -> list[tuple[str, str
         ("PMH: Castleman's disease, stable on treatment.", [("D47.Z2", "Castleman's disease")]),
         ("Problem list:\n1. Hypertension\n2. Behcet's disease since 2011\n", [("M35.2", "Behcet's disease")]),
         ("She has a history of polymyositis, biopsy proven.", [("M33.2", "polymyositis")]),
-        ("Clinical information: tularaemia, treated. MRI of the sacrum.", [("A21", "tularaemia")]),
+        ("Clinical information: cystinosis, treated. MRI of the sacrum.", [("E72.04", "cystinosis")]),
         ("METABOLIC DIAGNOSES\n[x] Cystinosis\n[ ] Tularemia\n", [("E72.04", "Cystinosis")]),
         ("Sacral pain in a man with relapsing polychondrits.", [("M94.1", "relapsing polychondrits")]),
     ],
