@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell 
 # From the lock file: other packages, versions or files than those it names are refused.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint samples icd10cm accuracy bench wheel lock clean
+.PHONY: help demo test lint samples icd10cm models accuracy bench wheel lock clean
 
 help:
 	@echo 'make demo      set everything up and check a sample note'
@@ -22,6 +22,7 @@ help:
 	@echo 'make lint      ruff, mypy and import-linter'
 	@echo 'make samples   write the reports in sample_notes/ and the README again'
 	@echo 'make icd10cm   compile the code set again from the official tabular'
+	@echo 'make models    build the list of diseases in models/ again from the code set'
 	@echo 'make accuracy  measure accuracy on the labelled notes and write benchmarks/accuracy.md'
 	@echo 'make bench     measure start-up and speed'
 	@echo 'make wheel     build the wheel into dist/'
@@ -46,6 +47,9 @@ samples: $(INSTALLED)
 
 icd10cm: $(INSTALLED)
 	$(BIN)/python -m notegap.icd10cm.compile
+
+models: $(INSTALLED)
+	$(BIN)/python -m notegap.knowledge.diseases
 
 accuracy: $(INSTALLED)
 	$(BIN)/python benchmarks/accuracy.py --write

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from handmade import CHECK, report
 from notegap.knowledge import load_knowledge
 from notegap.model import FACTS, REGIONS, Assertion
+from notegap.report import FORMATS, Page
 
 CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
 OPEN = "open"
@@ -43,6 +46,16 @@ def test_published_concepts_are_those_of_the_contract() -> None:
 
 def test_regions_are_those_of_the_contract() -> None:
     assert list(REGIONS) == vocabulary()["region"]
+
+
+def test_the_report_has_every_field_of_the_contract_and_names_what_it_adds() -> None:
+    written = (CONTRACT / "REPORT.md").read_text(encoding="utf-8")
+    example = json.loads(written.partition("```json\n")[2].partition("```")[0])
+    shape = json.loads(FORMATS["json"](report(CHECK), Page()))
+    assert set(shape) - set(example) == {"notegap", "date_of_service", "codes_from", "suggestions"}
+    assert set(example) <= set(shape)
+    assert set(example["checks"][0]) <= set(shape["checks"][0])
+    assert shape["suggestions"] == []
 
 
 def test_assertions_are_those_of_the_contract() -> None:

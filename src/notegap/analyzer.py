@@ -6,6 +6,7 @@ import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,16 @@ from notegap.assess import assess, codes_for
 from notegap.errors import UsageError
 from notegap.icd10cm import CodeSet, load, normalize
 from notegap.knowledge import load_knowledge
-from notegap.model import FACTS, Knowledge, Mention, Note, Report
+from notegap.model import FACTS, Assertion, CodeCheck, Knowledge, Mention, Note, Report, Suggestion
 
 if TYPE_CHECKING:
     from notegap.extract import Extractor
 
 # A code as notes write it, with its dot: "M53.2X6", "S33.5XXA". Without one, "M54" could be anything.
 _WRITTEN = re.compile(r"(?<![A-Za-z0-9.])[A-TV-Z][0-9][0-9A-Z]\.[0-9A-Z]{1,4}(?![A-Za-z0-9])")
+
+_PATIENTS = frozenset({Assertion.AFFIRMED, Assertion.UNCERTAIN, Assertion.HISTORICAL})
+"""How a disease stands that the patient has, may have or had."""
 
 
 @contextmanager
@@ -69,7 +73,14 @@ class Analyzer:
             for code in codes
         )
         facts = tuple(m for m in mentions if m.concept in FACTS)
-        return Report(note=note, code_set=self.codes.release, mentions=facts, checks=checks, codes_from=chosen)
+        return Report(
+            note=note,
+            code_set=self.codes.release,
+            mentions=facts,
+            checks=checks,
+            codes_from=chosen,
+            suggestions=self._suggestions(note, mentions, checks),
+        )
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """Every fact `note` states of the published concepts, in text order, offsets into `note.text` as given."""
@@ -78,6 +89,28 @@ class Analyzer:
     def read(self, note: Note) -> tuple[Mention, ...]:
         """As `extract`, with the mentions of the concepts that only help to assess."""
         return self._extractor.mentions(note.text)
+
+    def _suggestions(
+        self, note: Note, mentions: Sequence[Mention], checks: Sequence[CodeCheck]
+    ) -> tuple[Suggestion, ...]:
+        """What may be a disease the concepts have no name for, where an open item asks for one and none was read."""
+        read = {(m.start, m.end) for m in mentions if m.concept == "disease" and m.assertion in _PATIENTS}
+        findings = tuple(
+            finding.id
+            for check in checks
+            for finding in check.findings
+            if finding.status.is_gap
+            and finding.item in self._suggesting(check.code)
+            and not any((evidence.start, evidence.end) in read for evidence in finding.evidence)
+        )
+        if not findings:
+            return ()
+        return tuple(replace(s, findings=findings) for s in self._extractor.suggestions(note.text, mentions))
+
+    def _suggesting(self, code: str) -> frozenset[str]:
+        """The items of the checklist of `code` that take suggestions."""
+        checklist = self.knowledge.checklist(code)
+        return frozenset(r.id for r in checklist.requires if r.suggest) if checklist is not None else frozenset()
 
     def _choose(self, asked: Sequence[str], note: Note, mentions: Sequence[Mention]) -> tuple[Sequence[str], str]:
         if asked:

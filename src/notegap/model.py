@@ -256,6 +256,7 @@ class Requirement:
 
     Each of `met`, `vague`, `uncertain`, `refuted` is tried in `order`; the first that holds is the status, else
     `missing`. `when` absent means it always applies. `accepts` are the assertions that count as documented.
+    `suggest`: the concept ("disease") that suggestions are looked for while it is open.
     """
 
     id: str
@@ -275,6 +276,7 @@ class Requirement:
     denials: bool = True
     place: str = ""
     codes: tuple[str, ...] = ()
+    suggest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,14 +496,35 @@ class CodeCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A stretch of the note that reads like something no concept names, for a person to judge.
+
+    `alias` is the tabular's name it reads like, `code` and `title` where that name stands, `score` how alike they are
+    (1.0 the same). `findings` are the ids of the open items it may bear on. It decides nothing: it is no mention, and
+    no status comes of it.
+    """
+
+    concept: str
+    start: int
+    end: int
+    text: str = field(repr=False)
+    code: str
+    title: str
+    alias: str
+    score: float
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What notegap says about one note. `why_codes` tells how the codes were chosen when none were given."""
+    """What notegap says about one note. `codes_from` tells how the codes were chosen when none were given."""
 
     note: Note
     code_set: str
     mentions: tuple[Mention, ...]
     checks: tuple[CodeCheck, ...]
     codes_from: str = "asked"
+    suggestions: tuple[Suggestion, ...] = ()
 
     @property
     def has_gaps(self) -> bool:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from notegap.extract.assertion import reaching, stand
-from notegap.extract.boundaries import Layout
+from notegap.extract.boundaries import Layout, chosen, layout
 from notegap.extract.gate import PLACED_PARTS, Gate
 from notegap.extract.kind import Kind, kind_of
 from notegap.extract.pairs import PairRules
 from notegap.extract.pipeline import GIVEN, Pipeline, Raw, Reading, swallowed
 from notegap.extract.purpose import is_for_another
 from notegap.extract.refine.level import region_of
+from notegap.extract.suggest import Suggester, not_his
 from notegap.extract.ties import Fact, Place, places, tie_causes, tie_places, tie_qualities, tie_sources
-from notegap.model import Assertion, Knowledge, Mention
+from notegap.extract.words import plain
+from notegap.model import Assertion, Knowledge, Mention, Suggestion
 
 
 class Extractor:
@@ -25,6 +27,7 @@ class Extractor:
         self._pairs = PairRules(knowledge)
         self._reported = frozenset(c.name for c in knowledge.concepts.values() if c.reported)
         self._defaults: Mapping[str, Mapping[str, Assertion]] = {s.name: s.assertions for s in knowledge.sections}
+        self._suggester = Suggester()
 
     def mentions(self, text: str) -> tuple[Mention, ...]:
         """Every fact of the note, in text order. Offsets are into `text` as given."""
@@ -55,6 +58,31 @@ class Extractor:
                 section = reading.layout.sentences[raw.sentence].section
                 said[int(raw.value)] = frozenset(c.cue.says for c in cues) | _SECTION_SAYS.get(section, frozenset())
         return tuple(said)
+
+    def suggestions(self, text: str, mentions: Sequence[Mention]) -> tuple[Suggestion, ...]:
+        """The stretches of the note that read like the name of a disease and are in none of `mentions`.
+
+        What the note denies, suspects, plans or says of a relative is not among them. Each code once, the likest first.
+        """
+        taken = [(m.start, m.end) for m in mentions if m.concept in _NAMED]
+        even = chosen(plain(text))
+        matches = self._suggester.matches(even, layout(even, self._pipeline.section_of), taken)
+        spans = [(match.start, match.end) for match in matches]
+        said = self.said_of(text, spans) if spans else ()
+        kept: dict[str, Suggestion] = {}
+        for match, says in zip(matches, said, strict=True):
+            if not not_his(says) and (match.code not in kept or kept[match.code].score < match.score):
+                kept[match.code] = Suggestion(
+                    concept="disease",
+                    start=match.start,
+                    end=match.end,
+                    text=text[match.start : match.end],
+                    code=match.code,
+                    title=match.title,
+                    alias=match.alias,
+                    score=match.score,
+                )
+        return tuple(sorted(kept.values(), key=lambda s: (-s.score, s.code)))
 
     def _stated(self, reading: Reading, kind: Kind, gate: Gate) -> list[Fact]:
         """The facts whose words name them."""
@@ -140,6 +168,10 @@ _SECTION_SAYS = {
     "social_history": frozenset({"historical"}),
     "allergies": frozenset({"historical"}),
 }
+
+
+_NAMED = frozenset({"disease", "finding", "neuro"})
+"""Concepts whose words are spoken for: no suggestion is made of them."""
 
 
 def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:

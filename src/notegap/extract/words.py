@@ -95,7 +95,7 @@ def _deletes(word: str, depth: int) -> set[str]:
     return out
 
 
-def _distance(a: str, b: str, limit: int) -> int:
+def edit_distance(a: str, b: str, limit: int) -> int:
     """Edit distance with swaps of neighbours counted once; `limit` + 1 when it is larger."""
     if abs(len(a) - len(b)) > limit:
         return limit + 1
@@ -153,7 +153,7 @@ class Speller:
                 limit = 2 if min(len(candidate), len(norm)) >= 10 else 1
                 if candidate[0] != norm[0]:
                     continue
-                distance = _distance(norm, candidate, limit)
+                distance = edit_distance(norm, candidate, limit)
                 if distance <= limit and (best is None or (distance, candidate) < best):
                     best = (distance, candidate)
         return best[1] if best else norm

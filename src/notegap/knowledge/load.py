@@ -110,13 +110,15 @@ class _Root:
 
 def _shipped_roots() -> list[_Root]:
     """patterns/ and models/ of the package, else of the checkout."""
-    roots = []
-    for name in ("patterns", "models"):
-        places = [place / name for place in (_PACKAGE, _CHECKOUT) if (place / name).is_dir()]
-        if not places:
-            raise KnowledgeError(f"{name}/: notegap's folder of that name is missing; install notegap again")
-        roots.append(_Root(places[0], name, shipped=True))
-    return roots
+    return [_Root(shipped_root(name), name, shipped=True) for name in ("patterns", "models")]
+
+
+def shipped_root(name: str) -> Path:
+    """Where notegap's own folder patterns/ or models/ is: in the package, else in the checkout."""
+    places = [place / name for place in (_PACKAGE, _CHECKOUT) if (place / name).is_dir()]
+    if not places:
+        raise KnowledgeError(f"{name}/: notegap's folder of that name is missing; install notegap again")
+    return places[0]
 
 
 def _files(root: _Root, folder: str) -> list[_Root]:

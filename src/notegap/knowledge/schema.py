@@ -211,7 +211,7 @@ def _requirement(view: View, known: dict[str, str]) -> Requirement:
     fields = mapping(
         view,
         required=("id", "severity", "basis", "needed_for", "message", "ask", "why", "met"),
-        optional=("when", "vague", "uncertain", "refuted", "order", "accepts", "denials", "place", "codes"),
+        optional=("when", "vague", "uncertain", "refuted", "order", "accepts", "denials", "place", "codes", "suggest"),
     )
     id_ = _item_id(fields["id"], known)
     tried = (Status.MET, Status.VAGUE, Status.UNCERTAIN, Status.REFUTED)
@@ -247,6 +247,7 @@ def _requirement(view: View, known: dict[str, str]) -> Requirement:
         denials=flag(fields["denials"]) if "denials" in fields else True,
         place=text(fields["place"]) if "place" in fields else "",
         codes=_stems(fields["codes"]) if "codes" in fields else (),
+        suggest=choice(fields["suggest"], ["disease"], "concept with suggestions") if "suggest" in fields else "",
     )
     known[id_] = "requirement"
     return requirement

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import notegap
-from notegap.model import SCHEMA_VERSION, CodeCheck, Finding, Mention, Note, Report
+from notegap.model import SCHEMA_VERSION, CodeCheck, Finding, Mention, Note, Report, Suggestion
 from notegap.report.page import Page, suggestions
 
 
@@ -42,6 +42,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "codes_from": report.codes_from,
         "mentions": [mention_as_dict(mention) for mention in report.mentions],
         "checks": [_check(check) for check in report.checks],
+        "suggestions": [_suggestion(suggestion) for suggestion in report.suggestions],
     }
 
 
@@ -118,6 +119,20 @@ def _check(check: CodeCheck) -> dict[str, Any]:
             "raised": check.raised,
             "complete": check.complete,
         },
+    }
+
+
+def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
+    return {
+        "concept": suggestion.concept,
+        "start": suggestion.start,
+        "end": suggestion.end,
+        "text": suggestion.text,
+        "code": suggestion.code,
+        "title": suggestion.title,
+        "alias": suggestion.alias,
+        "score": suggestion.score,
+        "findings": list(suggestion.findings),
     }
 
 

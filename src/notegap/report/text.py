@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
-from notegap.model import CodeCheck, Evidence, Finding, Mention, Note, Report, Status
+from notegap.model import CodeCheck, Evidence, Finding, Mention, Note, Report, Status, Suggestion
 from notegap.report.lines import count, page_width, position, render, shown, wrapped
 from notegap.report.page import Page, suggestions
 
@@ -85,6 +85,9 @@ def _check(check: CodeCheck, report: Report, source: str, width: int) -> Iterato
     for finding in gaps + alerts:
         yield Text()
         yield from _open_finding(finding, report.note.text, source, width)
+        for suggestion in report.suggestions:
+            if finding.id in suggestion.findings:
+                yield from wrapped(_suggestion(suggestion, report.note.text), width, 6)
     yield from _closed_findings(check, report.note.text, width)
 
 
@@ -117,6 +120,13 @@ def _open_finding(finding: Finding, note: str, source: str, width: int) -> Itera
         yield Text(f"      and {count(more, 'more place')}", "dim")
     for remark in _remarks(finding):
         yield from wrapped(Text.assemble(("    = ", "blue"), remark), width, 6)
+
+
+def _suggestion(suggestion: Suggestion, note: str) -> Text:
+    where, quote = position(note, suggestion.start), f"'{shown(suggestion.text, _LONGEST_QUOTE)}'"
+    like = f"{suggestion.alias} ({suggestion.code}, {suggestion.score:.2f})"
+    said = Text.assemble(("    ? ", "blue"), "The note says ", (quote, "green"), f" at {where}, which reads like ")
+    return said.append(f"{like}; a person has to judge.")
 
 
 def _remarks(finding: Finding) -> Iterator[str]:
