@@ -17,22 +17,23 @@ from typing import Any
 
 from loguru import logger
 from spacy.language import Language
-from spacy.matcher import Matcher
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from notegap.extract.boundaries import Layout, blocks, chosen, layout
+from notegap.extract.lexicon import Path, TermMatcher, literal, no_matches, paths
+from notegap.extract.patterns import Patterns
 from notegap.extract.refine.level import find_levels
 from notegap.extract.risks import risk_sentences
 from notegap.extract.words import Speller, Tokenizer, fold, plain, words
-from notegap.knowledge.terms import GAP, NUMBER, Slot, count, expand, needed, regex, slots
-from notegap.model import Cue, Knowledge, Value
+from notegap.knowledge.terms import GAP, NUMBER, expand, slots
+from notegap.model import Cue, Knowledge
 
 # PyRuSH logs every token it sees at DEBUG to stderr; it is imported by medspaCy and never used here.
 logger.disable("PyRuSH")
 
 
-def _import_medspacy() -> tuple[Any, Any, Any, Any, Any, Any]:
+def _import_medspacy() -> types.SimpleNamespace:
     """The parts of medspaCy, without two things its import does: silencing all warnings, and loading QuickUMLS.
 
     QuickUMLS costs 1.3 s (nltk, scipy.stats) and is not used; medspaCy imports its name for an optional component.
@@ -45,12 +46,23 @@ def _import_medspacy() -> tuple[Any, Any, Any, Any, Any, Any]:
     try:
         with warnings.catch_warnings():
             from medspacy.context import ConText, ConTextRule
+            from medspacy.context.context_graph import ConTextGraph
+            from medspacy.context.context_modifier import ConTextModifier
             from medspacy.section_detection import Sectionizer, SectionRule
             from medspacy.target_matcher import TargetMatcher, TargetRule
     finally:
         if absent:
             del sys.modules["quickumls"]
-    return ConText, ConTextRule, Sectionizer, SectionRule, TargetMatcher, TargetRule
+    return types.SimpleNamespace(
+        ConText=ConText,
+        ConTextGraph=ConTextGraph,
+        ConTextModifier=ConTextModifier,
+        ConTextRule=ConTextRule,
+        SectionRule=SectionRule,
+        Sectionizer=Sectionizer,
+        TargetMatcher=TargetMatcher,
+        TargetRule=TargetRule,
+    )
 
 
 _GROUP = "medspacy_spans"
@@ -58,12 +70,6 @@ GIVEN = "given"
 """The concept of spans that are not found but given to `read`."""
 _NEVER = "\x00"
 _BREAK = re.compile(r"\s*\n\s*")
-WRITTEN_OUT = 16
-"""Word sequences for each first word of a term, up to which they are written out: a phrase is matched faster than a
-pattern, and a pattern is built as slowly as so many phrases."""
-_GAP_TOKENS: list[dict[str, Any]] = [
-    {"NORM": {"NOT_IN": [".", ";", ":", "?", "!"]}, "IS_SENT_START": False, "OP": "?"}
-] * 3
 _DIRECTIONS = {"forward": "FORWARD", "backward": "BACKWARD", "both": "BIDIRECTIONAL"}
 
 
@@ -111,56 +117,49 @@ class Pipeline:
     """Builds the medspaCy pipeline from `knowledge` once; `read` runs it over a note's text."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        with warnings.catch_warnings():
-            # An empty matcher inside medspaCy is no fault of the rules.
-            warnings.filterwarnings("ignore", message=r".*W036.*")
-            parts = _import_medspacy()
-            self._context_rule, self._section_rule, self._target_rule = parts[1], parts[3], parts[5]
-            # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
-            self.nlp = Language(Vocab())
-            self.tokenizer = Tokenizer(self.nlp.vocab, Speller(*_vocabulary(knowledge), keep=knowledge.spelling_keep))
-            self.nlp.tokenizer = self.tokenizer
-            self._normal: dict[str, tuple[str, ...]] = {}
-            options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
-            self._phrases = parts[4](self.nlp, name="phrases", phrase_matcher_attr="NORM", **options)
-            # spaCy validates each token pattern with pydantic, a third of a second for ours, which the loader has checked.
-            unchecked = Matcher(self.nlp.vocab, validate=False)
-            self._phrases._TargetMatcher__matcher._MedspacyMatcher__matcher = unchecked
-            self._acronyms = parts[4](self.nlp, name="acronyms", phrase_matcher_attr="LEMMA", **options)
-            self._context = parts[0](
-                self.nlp,
-                rules=None,
-                phrase_matcher_attr="NORM",
-                input_span_type="group",
-                span_group_name=_GROUP,
-                span_attrs=None,
-            )
-            self._sectionizer = parts[2](self.nlp, rules=None, phrase_matcher_attr="NORM", span_attrs=None)
-            with self.tokenizer.reading_terms():
-                self._patterns = self._add_concepts(knowledge)
-                self._context.add(list(self._context_rules(knowledge.cues)))
-                self._sectionizer.add(list(self._section_rules(knowledge)))
-                # medspaCy runs its token matcher even when it holds no rule, and spaCy warns of that at every note.
-                self._acronyms.add([self._target_rule("", "never", pattern=[{"NORM": _NEVER}])])
-                self._sectionizer.add([self._section_rule("", "never", pattern=[{"NORM": _NEVER}])])
+        self._medspacy = medspacy = _import_medspacy()
+        speller = Speller(*_vocabulary(knowledge), keep=knowledge.spelling_keep)
+        # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
+        vocab = Vocab()
+        self.tokenizer = Tokenizer(vocab, speller)
+        self.nlp = Language(vocab, create_tokenizer=lambda _: self.tokenizer)
+        self._normal: dict[str, tuple[str, ...]] = {}
+        options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
+        self._phrases = medspacy.TargetMatcher(self.nlp, name="phrases", **options)
+        self._acronyms = medspacy.TargetMatcher(self.nlp, name="acronyms", **options)
+        self._context = medspacy.ConText(
+            self.nlp, rules=None, input_span_type="group", span_group_name=_GROUP, span_attrs=None
+        )
+        self._sectionizer = medspacy.Sectionizer(self.nlp, rules=None, span_attrs=None)
+        self._find_cues = _by_terms(self._context, "ConText", vocab, "norms")
+        _by_terms(self._phrases, "TargetMatcher", vocab, "norms")
+        _by_terms(self._acronyms, "TargetMatcher", vocab, "words")
+        _by_terms(self._sectionizer, "Sectionizer", vocab, "norms")
+        self._cues = knowledge.cues
+        self._add_concepts(knowledge)
+        self._context.add([self._context_rule(number, cue) for number, cue in enumerate(knowledge.cues)])
+        self._sectionizer.add(
+            [self._rule(medspacy.SectionRule, t, s.name, whole=True) for s in knowledge.sections for t in s.titles]
+        )
         self.section_of: Callable[[str], str | None] = lru_cache(maxsize=4096)(self._section_of)
 
     # ── building ──────────────────────────────────────────────────────────────────────────────
 
-    def _add_concepts(self, knowledge: Knowledge) -> list[tuple[str, tuple[str, ...], str]]:
-        """Fill the matchers; give back what they cannot match: (label, letters of which each match holds one, pattern)."""
-        patterns: list[tuple[str, tuple[str, ...], str]] = []
+    def _add_concepts(self, knowledge: Knowledge) -> None:
+        """Fill the matchers of concepts."""
+        target = self._medspacy.TargetRule
+        patterns: list[tuple[str, str]] = []
         for concept in knowledge.concepts.values():
             for value in concept.values.values():
                 label = f"{concept.name}/{value.name}"
-                self._phrases.add(list(self._target_rules(label, value)))
-                self._acronyms.add([self._target_rule(short, label) for short in value.acronyms])
-                patterns.extend((label, needed(p), p) for p in value.patterns)
+                self._phrases.add([self._rule(target, term, label) for term in value.terms])
+                self._acronyms.add([target(a, label, pattern=[literal(a.split(" "))]) for a in value.acronyms])
+                patterns.extend((label, pattern) for pattern in value.patterns)
+        self._patterns = Patterns(patterns)
         for short, long in knowledge.abbreviations.items():
             # The short form means what the long form means: "LBP" is what "low back pain" is.
-            for span in self._meanings(self.tokenizer(" ".join(self._tokens(long.split())))):
-                self._acronyms.add([self._target_rule(short, span.label_)])
-        return patterns
+            for span in self._meanings(self.tokenizer(long)):
+                self._acronyms.add([target(short, span.label_, pattern=[literal(short.split(" "))])])
 
     def _meanings(self, doc: Doc) -> list[Span]:
         """The concepts the words of a long form name; parts and what is said of them mean nothing alone."""
@@ -171,46 +170,19 @@ class Pipeline:
             if span.label_.partition("/")[0] not in ("part", "change", "quality")
         ]
 
-    def _target_rules(self, label: str, value: Value) -> Iterator[Any]:
-        seen: set[tuple[str, ...]] = set()
-        for term in value.terms:
-            places = slots(term)
-            if places is not None and (_is_wide(places) or any(s.words == (GAP,) for s in places)):
-                for pattern in self._place_patterns(places):
-                    yield self._target_rule(term, label, pattern=pattern)
-                continue
-            for sequence in expand(term):
-                tokens = self._tokens(sequence)
-                if tokens in seen:
-                    continue
-                seen.add(tokens)
-                if GAP in tokens or NUMBER in tokens:
-                    yield self._target_rule(" ".join(tokens), label, pattern=_token_pattern(tokens))
-                else:
-                    yield self._target_rule(" ".join(tokens), label)
+    def _rule(self, rule: Any, term: str, label: str, *, whole: bool = False) -> Any:
+        return rule(term, label, pattern=list(paths(term, self._tokens, whole=whole)))
 
-    def _place_patterns(self, places: Sequence[Slot]) -> Iterator[list[dict[str, Any]]]:
-        """Token patterns for a term with many alternatives.
-
-        One for each first word, so that spaCy looks further only where that stands.
-        """
-        first, rest = places[0], places[1:]
-        tail: list[dict[str, Any]] = []
-        for slot in rest:
-            if slot.words == (GAP,):
-                tail += _GAP_TOKENS
-                continue
-            norms = sorted({t for word in slot.words for t in self._tokens([word])})
-            if NUMBER in slot.words:
-                match: dict[str, Any] = {"NORM": {"REGEX": _number_or(norms)}}
-            elif len(norms) == 1:
-                match = {"NORM": norms[0]}
-            else:
-                match = {"NORM": {"IN": norms}}
-            tail.append({**match, "OP": "?"} if slot.optional else match)
-        for token in dict.fromkeys(self._tokens([word])[0] for word in first.words):
-            head = {"NORM": {"REGEX": r"^\d"}} if token == NUMBER else {"NORM": token}
-            yield [head, *tail]
+    def _context_rule(self, number: int, cue: Cue) -> Any:
+        ways: list[Path] = [path for term in cue.terms for path in paths(term, self._tokens)]
+        return self._medspacy.ConTextRule(
+            cue.says,
+            cue.says.upper(),
+            pattern=ways,
+            direction={"pseudo": "PSEUDO", "terminate": "TERMINATE"}.get(cue.says, _DIRECTIONS.get(cue.direction, "")),
+            max_scope=cue.words,
+            metadata={"cue": number},
+        )
 
     def _tokens(self, sequence: Sequence[str]) -> tuple[str, ...]:
         """The words of a term in normal form."""
@@ -218,37 +190,9 @@ class Pipeline:
         for word in sequence:
             known = self._normal.get(word)
             if known is None:
-                known = (word,) if word in (GAP, NUMBER) else tuple(map(self.tokenizer.speller, _term_words(word)))
-                self._normal[word] = known
+                known = self._normal[word] = tuple(map(self.tokenizer.speller, _term_words(word)))
             out.extend(known)
         return tuple(out)
-
-    def _context_rules(self, cues: Iterable[Cue]) -> Iterator[Any]:
-        for index, cue in enumerate(cues):
-            direction = {"pseudo": "PSEUDO", "terminate": "TERMINATE"}.get(cue.says, _DIRECTIONS.get(cue.direction, ""))
-            seen: set[tuple[str, ...]] = set()
-            for term in cue.terms:
-                for sequence in expand(term):
-                    tokens = self._tokens(sequence)
-                    if tokens in seen:
-                        continue
-                    seen.add(tokens)
-                    pattern = _token_pattern(tokens) if GAP in tokens or NUMBER in tokens else None
-                    yield self._context_rule(
-                        " ".join(tokens),
-                        cue.says.upper(),
-                        pattern=pattern,
-                        direction=direction,
-                        max_scope=cue.words,
-                        metadata={"cue": index},
-                    )
-        self._cues = tuple(cues)
-
-    def _section_rules(self, knowledge: Knowledge) -> Iterator[Any]:
-        for section in knowledge.sections:
-            for title in section.titles:
-                for sequence in expand(title, whole=True):
-                    yield self._section_rule(" ".join(self._tokens(sequence)), section.name)
 
     def _section_of(self, title: str) -> str | None:
         """The section `title` opens: the longest listed title it is, or starts or ends with; None when unknown."""
@@ -317,13 +261,10 @@ class Pipeline:
         # A phrase may be broken over two lines of a sentence, and none runs from one sentence into the next.
         low = _BREAK.sub(lambda m: m.group() if m.end() in starts else " " * len(m.group()), text.lower())
         extra = []
-        for label, letters, pattern in self._patterns:
-            if letters and not any(word in low for word in letters):
-                continue
-            for match in regex(pattern).finditer(low):
-                span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
-                if span is not None and match.end() > match.start():
-                    extra.append(span)
+        for label, a, b in self._patterns.find(low):
+            span = doc.char_span(a, b, label=label, alignment_mode="expand")
+            if span is not None:
+                extra.append(span)
         for word, label in short:
             for match in re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
                 span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
@@ -333,26 +274,42 @@ class Pipeline:
         doc.spans[_GROUP] = _prune(group)
 
     def _apply_context(self, doc: Doc, offset: int) -> tuple[list[Raw], list[Reach]]:
-        self._context(doc)
         starts, ends = doc.user_data["starts"], doc.user_data["ends"]
-        graph = doc._.context_graph
+        spans = list(doc.spans[_GROUP])
+        modifiers, edges = self._reaches(doc, spans)
         raws: dict[tuple[int, int, str], Raw] = {}
-        for span in doc.spans[_GROUP]:
+        for span in spans:
             concept, _, value = span.label_.partition("/")
-            raw = Raw(concept, value, int(starts[span.start]) + offset, int(ends[span.end - 1]) + offset)
+            raw = Raw(concept, value, starts[span.start] + offset, ends[span.end - 1] + offset)
             raws[span.start, span.end, span.label_] = raw
         reaches: dict[int, Reach] = {}
-        for modifier in graph.modifiers:
+        for modifier in modifiers:
             a, b = modifier.modifier_span
             cue = self._cues[modifier.rule.metadata["cue"]]
-            reaches[id(modifier)] = Reach(cue, int(starts[a]) + offset, int(ends[b - 1]) + offset)
-        for target, modifier in graph.edges:
+            reaches[id(modifier)] = Reach(cue, starts[a] + offset, ends[b - 1] + offset)
+        for target, modifier in edges:
             a, b = modifier.modifier_span
             # A cue inside its own target ("stenosis without claudication") says nothing about the whole of it.
             if a < target.end and target.start < b:
                 continue
             raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
         return list(raws.values()), list(reaches.values())
+
+    def _reaches(self, doc: Doc, spans: Sequence[Span]) -> tuple[list[Any], list[tuple[Span, Any]]]:
+        """ConText: the cues of `doc`, and which of `spans` each of them reaches.
+
+        ConText compares every cue with every span and every other cue of a document; no cue reaches past its sentence,
+        so here it is given the sentences one by one.
+        """
+        new, rules, strings = self._medspacy.ConTextModifier, self._find_cues.rule_map, self.nlp.vocab.strings
+        modifiers = [new(rules[strings[key]], start, end, doc) for key, start, end in self._find_cues(doc)]
+        edges: list[tuple[Span, Any]] = []
+        for cues, targets in _by_sentence(doc, modifiers, spans):
+            graph = self._medspacy.ConTextGraph(targets, cues)
+            graph.update_scopes()
+            graph.apply_modifiers()
+            edges += graph.edges
+        return modifiers, edges
 
     def _defined(self, text: str) -> list[tuple[str, str]]:
         """Abbreviations this note defines, "long form (SHORT)": each short form with the concepts of its long form."""
@@ -387,13 +344,31 @@ def _first_word(text: str, start: int, end: int) -> int:
     return end - len(text[start:end].lstrip(" \n,"))
 
 
-def _number_or(norms: Iterable[str]) -> str:
-    """A pattern for a word that starts with a digit or is one of `norms`."""
-    return "|".join([r"^\d", *(f"^{re.escape(norm)}$" for norm in norms if norm != NUMBER)])
+def _by_terms(component: Any, name: str, vocab: Vocab, form: str) -> Any:
+    """Let `component`, a `name` of medspaCy's, find its rules by a TermMatcher; gives back its inner matcher."""
+    matcher = getattr(component, f"_{name}__matcher")
+    matcher._MedspacyMatcher__matcher = TermMatcher(vocab.strings, form)
+    matcher._MedspacyMatcher__phrase_matcher = no_matches
+    return matcher
 
 
-def _is_wide(places: Sequence[Slot]) -> bool:
-    return count(places) > WRITTEN_OUT * len(places[0].words)
+def _by_sentence(doc: Doc, cues: Sequence[Any], spans: Sequence[Span]) -> Iterator[tuple[list[Any], list[Span]]]:
+    """The cues and spans of each sentence that has both; sentences that one of them lies across go together."""
+    number = [0] * len(doc)  # of the sentence of each word
+    opens = doc.user_data["opens"]
+    across = {at for cue in cues for at in range(cue.modifier_span[0] + 1, cue.modifier_span[1])}
+    across.update(at for span in spans for at in range(span.start + 1, span.end))
+    for at in range(1, len(doc)):
+        number[at] = number[at - 1] + (at in opens and at not in across)
+    cues_of: dict[int, list[Any]] = {}
+    for cue in cues:
+        cues_of.setdefault(number[cue.modifier_span[0]], []).append(cue)
+    spans_of: dict[int, list[Span]] = {}
+    for span in spans:
+        spans_of.setdefault(number[span.start], []).append(span)
+    for sentence, here in cues_of.items():
+        if sentence in spans_of:
+            yield here, spans_of[sentence]
 
 
 @lru_cache(maxsize=20_000)
@@ -416,18 +391,6 @@ def _words_of(terms: Iterable[str]) -> set[str]:
         for sequence in [slot.words for slot in places] if places is not None else expand(term):
             written.update(sequence)
     return {fold(w) for word in written - {GAP, NUMBER} for w in _term_words(word)}
-
-
-def _token_pattern(tokens: Sequence[str]) -> list[dict[str, Any]]:
-    pattern: list[dict[str, Any]] = []
-    for token in tokens:
-        if token == GAP:
-            pattern += _GAP_TOKENS
-        elif token == NUMBER:
-            pattern.append({"NORM": {"REGEX": r"^\d"}})
-        else:
-            pattern.append({"NORM": token})
-    return pattern
 
 
 def _prune(spans: Sequence[Span]) -> list[Span]:

@@ -1,7 +1,7 @@
 """Words: how a note's text becomes tokens that spaCy's matchers can compare.
 
-Two forms of every word are kept on the token: NORM, which terms match on (lower case, plural folded, US spelling,
-typos in long words mended), and LEMMA, the word as written, which acronyms match on. Every character of the text
+Two forms of every word are kept beside the document: its norm, which terms match on (lower case, plural folded, US
+spelling, typos in long words mended), and the word as written, which acronyms match on. Every character of the text
 belongs to a token, hyphens and spaces to the word before them, so "flexion-extension", "flexion / extension" and a
 phrase broken over two lines all match the term "flexion extension", and offsets stay those of the note.
 """
@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
-from spacy.attrs import LEMMA, NORM, SENT_START
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
@@ -160,26 +156,18 @@ class Speller:
 
 
 class Tokenizer:
-    """spaCy's tokenizer slot: text → Doc with NORM, LEMMA and word ends (`doc.user_data["ends"]`) set."""
+    """spaCy's tokenizer slot: text → Doc.
+
+    `doc.user_data` holds, by token, the two forms of words ("norms", "words") and the offsets of the word without
+    what clings to it ("starts", "ends"), and the numbers of the tokens that open a sentence ("opens").
+    """
 
     def __init__(self, vocab: Vocab, speller: Speller) -> None:
         self.vocab = vocab
         self.speller = speller
-        self._terms = False
-
-    @contextmanager
-    def reading_terms(self) -> Iterator[None]:
-        """Within it, texts are terms: words already in normal form, parted by single spaces."""
-        self._terms = True
-        try:
-            yield
-        finally:
-            self._terms = False
 
     def __call__(self, text: str, sentence_starts: Iterable[int] = ()) -> Doc:
         """Tokenize `text`; `sentence_starts` are character offsets where a sentence begins."""
-        if self._terms:
-            return self._term(text)
         found: list[tuple[str, int, int]] = []
         for word, start, end in words(text):
             # A hyphen or slash between two words clings to the first; one before a word ("-fracture") stands alone.
@@ -188,10 +176,8 @@ class Tokenizer:
                 if before[-1].isalnum() or before[-1] in _CLINGS:
                     continue
             found.append((word, start, end))
-        if not found:
-            doc = Doc(self.vocab, words=[text] if text else [], spaces=[False] if text else [])
-            doc.user_data["ends"] = np.array([len(text)] if text else [], dtype="int64")
-            return doc
+        if not found and text:
+            found.append((text, 0, len(text)))
         pieces, spaces = [], []
         starts = [0] + [start for _, start, _ in found[1:]] + [len(text)]
         for i in range(len(found)):
@@ -199,31 +185,12 @@ class Tokenizer:
             has_space = piece.endswith(" ") and len(piece) > 1
             pieces.append(piece[:-1] if has_space else piece)
             spaces.append(has_space)
-        doc = Doc(self.vocab, words=pieces, spaces=spaces)
         begins = set(sentence_starts)
-        strings = self.vocab.strings
-        values = np.zeros((len(found), 3), dtype="uint64")
-        for i, (word, start, _) in enumerate(found):
-            values[i, 0] = strings.add(self.speller(word))
-            values[i, 1] = strings.add(word)
-            values[i, 2] = 1 if i == 0 or start in begins else np.uint64(2**64 - 1)
-        doc.from_array([NORM, LEMMA, SENT_START], values)
-        doc.user_data["starts"] = np.array([start for _, start, _ in found], dtype="int64")
-        doc.user_data["ends"] = np.array([end for _, _, end in found], dtype="int64")
+        opens = [i == 0 or start in begins for i, (_, start, _) in enumerate(found)]
+        doc = Doc(self.vocab, words=pieces, spaces=spaces, sent_starts=opens)
+        doc.user_data["norms"] = [self.speller(word) for word, _, _ in found]
+        doc.user_data["words"] = [word for word, _, _ in found]
+        doc.user_data["starts"] = [start for _, start, _ in found]
+        doc.user_data["ends"] = [end for _, _, end in found]
+        doc.user_data["opens"] = frozenset(i for i, opened in enumerate(opens) if opened)
         return doc
-
-    def _term(self, text: str) -> Doc:
-        parts = text.split(" ")
-        doc = Doc(self.vocab, words=parts)
-        add = self.vocab.strings.add
-        keys = [add(part) for part in parts]
-        doc.from_array([NORM, LEMMA], np.array([keys, keys], dtype="uint64").T)
-        return doc
-
-    def explain(self, text: str) -> list[tuple[str, str]]:
-        """Each word of `text` with its normal form."""
-        return [(word, self.speller(word)) for word, _, _ in words(text)]
-
-    def to_bytes(self, **_: Any) -> bytes:
-        """What spaCy asks for; the tokenizer holds nothing that is not rebuilt from patterns/."""
-        return b""

@@ -29,7 +29,11 @@ MAX_EXPANSIONS = 400
 
 _PIECE = re.compile(r"\.\.\.|…|[()\[\]|]|\s+|(?:\\[()\[\]|]|[^\s()\[\]|…\\])+|\\")
 _ESCAPED = re.compile(r"\\([()\[\]|])")
-_REGEX_PIECE = re.compile(r"\\.|[A-Za-z0-9 ]+|.", re.DOTALL)
+_REGEX_PIECE = re.compile(r"([()\[|{}.^$*+?])|([^\\()\[\]{}|.^$*+?]+|\])|\\(?:([^\w\s])|.)", re.DOTALL)
+_REPEAT = re.compile(r"(?P<none>[?*]|\{0?,\d*\}|\{0\})[?+]?|(?:\+|\{\d+(?:,\d*)?\})[?+]?")
+_GROUP_KIND = re.compile(r"\?(?::|P<\w+>|(?P<not><?!)|<?=)")
+_UNUSUAL = re.compile(r"\(\?(?![:=!]|<[=!]|P<\w+>)")
+_SET = re.compile(r"\[(?P<not>\^?)\]?(?P<inside>(?:\\.|[^\]\\])*)\]", re.DOTALL)
 _CLOSES = {"(": ")", "[": "]"}
 
 _Sequences = tuple[tuple[str, ...], ...]
@@ -110,62 +114,88 @@ def regex(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def needed(text: str) -> tuple[str, ...]:
-    """Letters of which every match of the regular expression `text` holds one; () when there are none to be sure of.
+Letters = tuple[str, ...]
 
-    Looking for them first spares compiling and running most patterns on most notes. `text` is matched on lower case.
+
+def needed(text: str) -> tuple[Letters, ...]:
+    """What every match of the regular expression `text` holds: some of the letters of each group; () for nothing sure.
+
+    Looking for them first spares compiling and running most patterns on most notes. The most telling group comes
+    first. `text` is matched on lower case.
     """
-    branches = _branches(text)
-    if len(branches) > 1:
-        found = [needed(branch) for branch in branches]
-        return tuple(dict.fromkeys(word for words in found for word in words)) if all(found) else ()
-    best: tuple[str, ...] = ()
-    at = 0
-    while match := _REGEX_PIECE.match(text, at):
-        piece, at = match.group(), match.end()
-        words: tuple[str, ...] = ()
-        if piece == "[":
+    if _UNUSUAL.search(text):
+        return ()
+    groups = sorted(dict.fromkeys(_needed_by_any(text, 0)[0]), key=_telling, reverse=True)
+    telling = [group for group in groups if _telling(group)[0] > 1]
+    return tuple(telling or groups)
+
+
+def one_line(text: str) -> bool:
+    """Whether no match of the regular expression `text` can hold a line end."""
+    for found in _SET.finditer(text):
+        if bool(found["not"]) == (re.search(r"\\[nsWD]|\n", found["inside"]) is None):
+            return False
+    return _UNUSUAL.search(text) is None and re.search(r"\\[nsWD]|\n", _SET.sub("", text)) is None
+
+
+def _telling(group: Letters) -> tuple[int, int]:
+    """How seldom a note holds one of `group`, roughly."""
+    return min(len(letters) + (not letters.isalnum()) for letters in group), -len(group)
+
+
+def _needed_by_any(text: str, at: int) -> tuple[list[Letters], int]:
+    """What each of the alternatives from `at` to the end of their group needs, and where that end is."""
+    branches: list[list[Letters]] = []
+    while True:
+        groups, at = _needed_by_all(text, at)
+        branches.append(groups)
+        if at == len(text) or text[at] == ")":
+            break
+        at += 1
+    if len(branches) == 1:
+        return branches[0], at
+    if not all(branches):
+        return [], at
+    return [tuple(dict.fromkeys(word for groups in branches for word in max(groups, key=_telling)))], at
+
+
+def _needed_by_all(text: str, at: int) -> tuple[list[Letters], int]:
+    """What the parts from `at` to the next bar or the end of the group need together, and where that is."""
+    out: list[Letters] = []
+    run = ""  # letters that stand beside each other in every match
+    while (piece := _REGEX_PIECE.match(text, at)) is not None:
+        mark, letters, escaped = piece.groups()
+        if mark in ("|", ")"):
+            break
+        at = piece.end()
+        inner: list[Letters] = []
+        if mark == "(":
+            kind = _GROUP_KIND.match(text, at)
+            inner, at = _needed_by_any(text, kind.end() if kind else at)
+            at += 1
+            inner = [] if kind and kind["not"] else inner
+        elif mark == "[":
             at = _set_end(text, at)
-        elif piece == "(":
-            end = _group_end(text, at)
-            inner, at = text[at:end], end + 1
-            if inner.startswith("?:") and text[at : at + 1] not in ("?", "*", "{"):
-                words = needed(inner[2:])
-        elif piece[0].isalnum() or piece[0] == " ":
-            # A repeat or a question mark is about the last letter only.
-            sure = piece[:-1] if text[at : at + 1] in ("?", "*", "{") else piece
-            words = (sure,) if len(sure.strip()) >= 3 else ()
-        if words and (not best or min(map(len, words)) > min(map(len, best))):
-            best = words
-    return best
-
-
-def _branches(text: str) -> list[str]:
-    """The alternatives of a regular expression, those within its groups left whole."""
-    out, start, at = [], 0, 0
-    while match := _REGEX_PIECE.match(text, at):
-        piece, at = match.group(), match.end()
-        if piece == "[":
-            at = _set_end(text, at)
-        elif piece == "(":
-            at = _group_end(text, at) + 1
-        elif piece == "|":
-            out.append(text[start : at - 1])
-            start = at
-    return [*out, text[start:]]
-
-
-def _group_end(text: str, at: int) -> int:
-    """Where the group whose bracket opened before `at` closes."""
-    depth = 1
-    while match := _REGEX_PIECE.match(text, at):
-        piece, at = match.group(), match.end()
-        if piece == "[":
-            at = _set_end(text, at)
-        depth += (piece == "(") - (piece == ")")
-        if depth == 0:
-            return at - 1
-    return len(text)
+        repeat = _REPEAT.match(text, at)
+        if repeat is None and (letters or escaped):
+            run += letters or escaped
+            continue
+        if letters:
+            # A repeat is about the last letter only.
+            run += letters[:-1]
+            escaped = letters[-1]
+        if repeat is not None:
+            at = repeat.end()
+            if repeat["none"]:
+                escaped, inner = None, []
+        run += escaped or ""
+        if run.strip():
+            out.append((run,))
+        run = ""
+        out += inner
+    if run.strip():
+        out.append((run,))
+    return out, at
 
 
 def _set_end(text: str, at: int) -> int:
