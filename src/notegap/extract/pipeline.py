@@ -65,7 +65,6 @@ def _import_medspacy() -> types.SimpleNamespace:
     )
 
 
-_GROUP = "medspacy_spans"
 GIVEN = "given"
 """The concept of spans that are not found but given to `read`."""
 _NEVER = "\x00"
@@ -124,12 +123,9 @@ class Pipeline:
         self.tokenizer = Tokenizer(vocab, speller)
         self.nlp = Language(vocab, create_tokenizer=lambda _: self.tokenizer)
         self._normal: dict[str, tuple[str, ...]] = {}
-        options = {"result_type": "group", "span_group_name": _GROUP, "prune": False}
-        self._phrases = medspacy.TargetMatcher(self.nlp, name="phrases", **options)
-        self._acronyms = medspacy.TargetMatcher(self.nlp, name="acronyms", **options)
-        self._context = medspacy.ConText(
-            self.nlp, rules=None, input_span_type="group", span_group_name=_GROUP, span_attrs=None
-        )
+        self._phrases = medspacy.TargetMatcher(self.nlp, name="phrases", result_type=None, prune=False)
+        self._acronyms = medspacy.TargetMatcher(self.nlp, name="acronyms", result_type=None, prune=False)
+        self._context = medspacy.ConText(self.nlp, rules=None, span_attrs=None)
         self._sectionizer = medspacy.Sectionizer(self.nlp, rules=None, span_attrs=None)
         self._find_cues = _by_terms(self._context, "ConText", vocab, "norms")
         _by_terms(self._phrases, "TargetMatcher", vocab, "norms")
@@ -163,12 +159,8 @@ class Pipeline:
 
     def _meanings(self, doc: Doc) -> list[Span]:
         """The concepts the words of a long form name; parts and what is said of them mean nothing alone."""
-        self._phrases(doc)
-        return [
-            span
-            for span in _prune(list(doc.spans.get(_GROUP, ())))
-            if span.label_.partition("/")[0] not in ("part", "change", "quality")
-        ]
+        found = _prune(self._phrases(doc))
+        return [span for span in found if span.label_.partition("/")[0] not in ("part", "change", "quality")]
 
     def _rule(self, rule: Any, term: str, label: str, *, whole: bool = False) -> Any:
         return rule(term, label, pattern=list(paths(term, self._tokens, whole=whole)))
@@ -233,12 +225,12 @@ class Pipeline:
             start, end = skeleton.sentences[first].start, skeleton.sentences[last - 1].end
             starts = [_first_word(text, s.start, s.end) - start for s in skeleton.sentences[first:last]]
             doc = self.tokenizer(text[start:end], starts)
-            self._match(doc, text[start:end], set(starts), short)
+            targets = self._match(doc, text[start:end], set(starts), short)
             for number, (a, b) in enumerate(given):
                 if start <= a < end:
                     span = doc.char_span(a - start, min(b, end) - start, f"{GIVEN}/{number}", alignment_mode="expand")
-                    doc.spans[_GROUP].append(span)
-            spans, reaches = self._apply_context(doc, start)
+                    targets.append(span)
+            spans, reaches = self._apply_context(doc, targets, start)
             found.extend(spans)
             cues.extend(reaches)
         found.extend(
@@ -255,27 +247,23 @@ class Pipeline:
         risks = risk_sentences(text, skeleton.sentences)
         return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops), risks)
 
-    def _match(self, doc: Doc, text: str, starts: set[int], short: Sequence[tuple[str, str]]) -> None:
-        self._phrases(doc)
-        self._acronyms(doc)
+    def _match(self, doc: Doc, text: str, starts: set[int], short: Sequence[tuple[str, str]]) -> list[Span]:
         # A phrase may be broken over two lines of a sentence, and none runs from one sentence into the next.
         low = _BREAK.sub(lambda m: m.group() if m.end() in starts else " " * len(m.group()), text.lower())
-        extra = []
+        found: list[Span] = [*self._phrases(doc), *self._acronyms(doc)]
         for label, a, b in self._patterns.find(low):
             span = doc.char_span(a, b, label=label, alignment_mode="expand")
             if span is not None:
-                extra.append(span)
+                found.append(span)
         for word, label in short:
             for match in re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
                 span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
                 if span is not None:
-                    extra.append(span)
-        group = [*doc.spans.get(_GROUP, ()), *extra]
-        doc.spans[_GROUP] = _prune(group)
+                    found.append(span)
+        return _prune(found)
 
-    def _apply_context(self, doc: Doc, offset: int) -> tuple[list[Raw], list[Reach]]:
+    def _apply_context(self, doc: Doc, spans: Sequence[Span], offset: int) -> tuple[list[Raw], list[Reach]]:
         starts, ends = doc.user_data["starts"], doc.user_data["ends"]
-        spans = list(doc.spans[_GROUP])
         modifiers, edges = self._reaches(doc, spans)
         raws: dict[tuple[int, int, str], Raw] = {}
         for span in spans:
@@ -398,22 +386,21 @@ def _prune(spans: Sequence[Span]) -> list[Span]:
 
     A swallowing concept (`not_spinal`, `other_…`) takes every span inside it with it.
     """
-    unique = {(s.start, s.end, s.label_): s for s in spans}
-    ordered = sorted(unique.values(), key=lambda s: (s.start - s.end, s.start))
+    unique = {(span.start, span.end, span.label_): span for span in spans}
     kept: list[Span] = []
-    for span in ordered:
-        concept = span.label_.partition("/")[0]
-        for other in kept:
-            if other.start < span.end and span.start < other.end:
-                same = other.label_.partition("/")[0]
-                inside = other.start <= span.start and span.end <= other.end
-                if same == concept and (other.end - other.start > span.end - span.start or other.label_ == span.label_):
-                    break
-                if inside and _swallows(same, concept):
-                    break
+    at: dict[int, list[tuple[int, int, str, str]]] = {}  # those kept, by each of their words
+    for start, end, label in sorted(unique, key=lambda key: (key[0] - key[1], key[0])):
+        concept = label.partition("/")[0]
+        for other_start, other_end, other_label, other in (one for word in range(start, end) for one in at.get(word, ())):
+            if other == concept and (other_end - other_start > end - start or other_label == label):
+                break
+            if other_start <= start and end <= other_end and _swallows(other, concept):
+                break
         else:
-            kept.append(span)
-    return sorted(kept, key=lambda s: (s.start, s.end))
+            kept.append(unique[start, end, label])
+            for word in range(start, end):
+                at.setdefault(word, []).append((start, end, label, concept))
+    return sorted(kept, key=lambda span: (span.start, span.end))
 
 
 def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:

@@ -57,6 +57,7 @@ _BRITISH = (
     (re.compile(r"^(leuk|an)ae"), r"\1e"),
     (re.compile(r"rrhoea$"), "rrhea"),
 )
+_MAYBE_BRITISH = re.compile(r"^oe|ae|our|isation$|ised$|^(?:fib|cent)re|oea$")
 
 
 @lru_cache(maxsize=50_000)
@@ -67,8 +68,9 @@ def fold(word: str) -> str:
         low = low.removesuffix("'s")
     if len(low) < 4 or not low.isalpha():
         return low
-    for pattern, us in _BRITISH:
-        low = pattern.sub(us, low)
+    if _MAYBE_BRITISH.search(low):
+        for pattern, us in _BRITISH:
+            low = pattern.sub(us, low)
     if low.endswith("ae") and len(low) > 6:
         return low[:-1]
     if low.endswith("oses") and len(low) > 6:
@@ -82,13 +84,12 @@ def fold(word: str) -> str:
     return low
 
 
-def _deletes(word: str, depth: int) -> set[str]:
-    level = {word}
-    out = {word}
-    for _ in range(depth):
-        level = {w[:i] + w[i + 1 :] for w in level for i in range(len(w))}
-        out |= level
-    return out
+def _letters(word: str) -> int:
+    """The letters of `word` as bits: one edit changes at most two of them."""
+    bits = 0
+    for letter in word:
+        bits |= 1 << ord(letter) % 61
+    return bits
 
 
 def edit_distance(a: str, b: str, limit: int) -> int:
@@ -122,11 +123,10 @@ class Speller:
         vocabulary = frozenset(vocabulary)
         self._known = vocabulary | frozenset(others)
         self._keep = frozenset(fold(w) for w in keep)
-        self._index: dict[str, list[str]] = {}
-        for word in sorted(vocabulary):
+        self._long: dict[tuple[str, int], list[tuple[str, int]]] = {}  # first letter, length → words, their letters
+        for word in vocabulary:
             if len(word) >= 7 and word.isalpha():
-                for key in _deletes(word, 2 if len(word) >= 10 else 1):
-                    self._index.setdefault(key, []).append(word)
+                self._long.setdefault((word[0], len(word)), []).append((word, _letters(word)))
         self._cache: dict[str, str] = {}
 
     def __call__(self, word: str) -> str:
@@ -142,12 +142,12 @@ class Speller:
         norm = fold(word)
         if norm in self._known or len(norm) < 7 or not norm.isalpha() or norm in self._keep:
             return norm
-        depth = 2 if len(norm) >= 10 else 1
+        letters = _letters(norm)
         best: tuple[int, str] | None = None
-        for key in _deletes(norm, depth):
-            for candidate in self._index.get(key, ()):
-                limit = 2 if min(len(candidate), len(norm)) >= 10 else 1
-                if candidate[0] != norm[0]:
+        for length in range(len(norm) - 2, len(norm) + 3):
+            limit = 2 if min(length, len(norm)) >= 10 else 1
+            for candidate, others in self._long.get((norm[0], length), ()):
+                if (letters ^ others).bit_count() > 2 * limit:
                     continue
                 distance = edit_distance(norm, candidate, limit)
                 if distance <= limit and (best is None or (distance, candidate) < best):

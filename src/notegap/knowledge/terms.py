@@ -29,10 +29,16 @@ MAX_EXPANSIONS = 400
 
 _PIECE = re.compile(r"\.\.\.|…|[()\[\]|]|\s+|(?:\\[()\[\]|]|[^\s()\[\]|…\\])+|\\")
 _ESCAPED = re.compile(r"\\([()\[\]|])")
-_REGEX_PIECE = re.compile(r"([()\[|{}.^$*+?])|([^\\()\[\]{}|.^$*+?]+|\])|\\(?:([^\w\s])|.)", re.DOTALL)
+_REGEX_PIECE = re.compile(
+    r"([()\[|{}.^$*+?])|([^\\()\[\]{}|.^$*+?]+|\])|\\(?:([^\w\s])|x[\da-fA-F]{2}|u[\da-fA-F]{4}|\d+|.)", re.DOTALL
+)
 _REPEAT = re.compile(r"(?P<none>[?*]|\{0?,\d*\}|\{0\})[?+]?|(?:\+|\{\d+(?:,\d*)?\})[?+]?")
 _GROUP_KIND = re.compile(r"\?(?::|P<\w+>|(?P<not><?!)|<?=)")
-_UNUSUAL = re.compile(r"\(\?(?![:=!]|<[=!]|P<\w+>)")
+_UNUSUAL = re.compile(r"\n|\(\?(?![:=!]|<[=!]|P<\w+>)")
+_EDGE, _OPEN = "\x00", "\x01"
+"""In letters being gathered: a word's edge, and an end at which the pattern may still ask for one."""
+_OUTER_EDGE = re.compile(f"^{_EDGE}(?=\\w)|(?<=\\w){_EDGE}$")
+_NO_WORD = re.compile(r"\W")
 _SET = re.compile(r"\[(?P<not>\^?)\]?(?P<inside>(?:\\.|[^\]\\])*)\]", re.DOTALL)
 _CLOSES = {"(": ")", "[": "]"}
 
@@ -121,13 +127,20 @@ def needed(text: str) -> tuple[Letters, ...]:
     """What every match of the regular expression `text` holds: some of the letters of each group; () for nothing sure.
 
     Looking for them first spares compiling and running most patterns on most notes. The most telling group comes
-    first. `text` is matched on lower case.
+    first. `text` is matched on lower case; the letters are looked for in that with spaces for all marks and at both
+    ends, so " canal" begins a word, and a lone mark in that itself.
     """
     if _UNUSUAL.search(text):
         return ()
-    groups = sorted(dict.fromkeys(_needed_by_any(text, 0)[0]), key=_telling, reverse=True)
-    telling = [group for group in groups if _telling(group)[0] > 1]
-    return tuple(telling or groups)
+    groups = {tuple(dict.fromkeys(map(_settled, group))): None for group in _needed_by_any(text, 0, "")[0]}
+    told = sorted((group for group in groups if all(group)), key=_telling, reverse=True)
+    return tuple([group for group in told if _telling(group)[0] > 1] or told)
+
+
+def _settled(letters: str) -> str:
+    """`letters` with spaces for the edges of words that they start and end at, and for marks; of marks alone the first."""
+    letters = _OUTER_EDGE.sub(" ", letters.replace(_OPEN, "")).replace(_EDGE, "")
+    return _NO_WORD.sub(" ", letters) if re.search(r"\w", letters) else letters.strip()[:1]
 
 
 def one_line(text: str) -> bool:
@@ -140,14 +153,14 @@ def one_line(text: str) -> bool:
 
 def _telling(group: Letters) -> tuple[int, int]:
     """How seldom a note holds one of `group`, roughly."""
-    return min(len(letters) + (not letters.isalnum()) for letters in group), -len(group)
+    return min(len(letters) if letters.isalnum() else len(letters) + 2 for letters in group), -len(group)
 
 
-def _needed_by_any(text: str, at: int) -> tuple[list[Letters], int]:
+def _needed_by_any(text: str, at: int, before: str) -> tuple[list[Letters], int]:
     """What each of the alternatives from `at` to the end of their group needs, and where that end is."""
     branches: list[list[Letters]] = []
     while True:
-        groups, at = _needed_by_all(text, at)
+        groups, at = _needed_by_all(text, at, before)
         branches.append(groups)
         if at == len(text) or text[at] == ")":
             break
@@ -159,10 +172,13 @@ def _needed_by_any(text: str, at: int) -> tuple[list[Letters], int]:
     return [tuple(dict.fromkeys(word for groups in branches for word in max(groups, key=_telling)))], at
 
 
-def _needed_by_all(text: str, at: int) -> tuple[list[Letters], int]:
-    """What the parts from `at` to the next bar or the end of the group need together, and where that is."""
+def _needed_by_all(text: str, at: int, before: str) -> tuple[list[Letters], int]:
+    """What the parts from `at` to the next bar or the end of the group need together, and where that is.
+
+    `before` is the edge of a word when one stands before `at`.
+    """
     out: list[Letters] = []
-    run = ""  # letters that stand beside each other in every match
+    run = before  # letters that stand beside each other in every match
     while (piece := _REGEX_PIECE.match(text, at)) is not None:
         mark, letters, escaped = piece.groups()
         if mark in ("|", ")"):
@@ -171,11 +187,19 @@ def _needed_by_all(text: str, at: int) -> tuple[list[Letters], int]:
         inner: list[Letters] = []
         if mark == "(":
             kind = _GROUP_KIND.match(text, at)
-            inner, at = _needed_by_any(text, kind.end() if kind else at)
+            inner, at = _needed_by_any(text, kind.end() if kind else at, _EDGE if run.endswith(_EDGE) else "")
             at += 1
-            inner = [] if kind and kind["not"] else inner
+            if kind and kind["not"]:
+                inner = []
+            elif text.startswith("\\b", at):
+                inner = [tuple(word.replace(_OPEN, _EDGE) for word in group) for group in inner]
+            elif text[at : at + 1] not in ("", "|", ")"):
+                inner = [tuple(word.replace(_OPEN, "") for word in group) for group in inner]
         elif mark == "[":
             at = _set_end(text, at)
+        elif piece[0] == "\\b":
+            run += _EDGE
+            continue
         repeat = _REPEAT.match(text, at)
         if repeat is None and (letters or escaped):
             run += letters or escaped
@@ -189,12 +213,12 @@ def _needed_by_all(text: str, at: int) -> tuple[list[Letters], int]:
             if repeat["none"]:
                 escaped, inner = None, []
         run += escaped or ""
-        if run.strip():
+        if run.strip(_EDGE):
             out.append((run,))
         run = ""
         out += inner
-    if run.strip():
-        out.append((run,))
+    if run.strip(_EDGE):
+        out.append((run + _OPEN,))
     return out, at
 
 
