@@ -97,8 +97,8 @@ def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Men
     found = [
         mention
         for mention in pool
-        if mention.assertion in accepted
-        and (wanted.concept in (CONDITION, mention.concept))
+        if wanted.concept in (CONDITION, mention.concept)
+        and mention.assertion in accepted
         and _is_wanted(mention, wanted)
         and _is_placed(mention, wanted.at, context)
         and (wanted.same_sentence is None or _shares_sentence(mention, wanted.same_sentence, context))

@@ -308,7 +308,7 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     """
     lines = _lines(text)
     width = _wrap_width(text, lines)
-    capitals = sum(c.isupper() for c in text) > 0.7 * max(1, sum(c.isalpha() for c in text))
+    capitals = sum(map(str.isupper, text)) > 0.7 * max(1, sum(map(str.isalpha, text)))
     headings: list[Heading] = []
     sentences: list[Sentence] = []
     section, heading = "", -1

@@ -138,17 +138,30 @@ def needed(text: str) -> tuple[Letters, ...]:
 
 
 def _settled(letters: str) -> str:
-    """`letters` with spaces for the edges of words that they start and end at, and for marks; of marks alone the first."""
+    """`letters` with spaces for the edges of words they start and end at, and for marks; of marks alone the first."""
     letters = _OUTER_EDGE.sub(" ", letters.replace(_OPEN, "")).replace(_EDGE, "")
     return _NO_WORD.sub(" ", letters) if re.search(r"\w", letters) else letters.strip()[:1]
 
 
-def one_line(text: str) -> bool:
-    """Whether no match of the regular expression `text` can hold a line end."""
+def within_line(text: str) -> bool:
+    """Whether the regular expression `text` neither matches a line end nor looks for one."""
+    return _keeps_off(text, "\n", r"\\[nsWD]")
+
+
+def within_clause(text: str) -> bool:
+    """Whether the regular expression `text` neither matches a line end or a full stop nor looks for one."""
+    return within_line(text) and _keeps_off(text, ".", r"\\[SWD.x]|\.")
+
+
+def _keeps_off(text: str, mark: str, matching: str) -> bool:
+    """Whether nothing in the regular expression `text` concerns `mark`, which the parts `matching` match."""
     for found in _SET.finditer(text):
-        if bool(found["not"]) == (re.search(r"\\[nsWD]|\n", found["inside"]) is None):
+        inside = found["inside"]
+        if bool(found["not"]) != (mark in inside or re.search(matching, inside) is not None):
             return False
-    return _UNUSUAL.search(text) is None and re.search(r"\\[nsWD]|\n", _SET.sub("", text)) is None
+    rest = _SET.sub("", text)
+    unusual = _UNUSUAL.search(text) or re.search(r"\$|\\[ZA]|\(\?[^)]*\^", rest)
+    return unusual is None and mark not in rest.replace("\\.", "") and re.search(matching, rest) is None
 
 
 def _telling(group: Letters) -> tuple[int, int]:
