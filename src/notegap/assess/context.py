@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from notegap.icd10cm import CodeSet
-from notegap.model import Assertion, Checklist, Coding, Mention, Note, Setting, Status
+from notegap.model import REGIONS, Assertion, Checklist, Coding, Mention, Note, Setting, Status
 
 AFFIRMED = frozenset({Assertion.AFFIRMED})
 """The assertions an expression accepts unless an item says otherwise."""
@@ -20,8 +20,9 @@ class Context:
     """Everything an expression or a named check may look at.
 
     `condition` are the checklist's condition mentions in any assertion; `condition_regions` the regions they are
-    tied to; `code_regions` those of the code being checked (several regions may share a code: M99.23 is lumbar
-    and lumbosacral), empty when the code has none. `claim` is None when no claim was given.
+    tied to, those of the code where the note does not place it; `code_regions` those of the code being checked
+    (several regions may share a code: M99.23 is lumbar and lumbosacral), empty when the code has none; `area` the
+    regions of the condition and those next to them. `claim` is None when no claim was given.
     """
 
     checklist: Checklist
@@ -34,6 +35,7 @@ class Context:
     condition: tuple[Mention, ...] = ()
     condition_regions: frozenset[str] = frozenset()
     code_regions: frozenset[str] = frozenset()
+    area: frozenset[str] = frozenset()
     decided: Decided
 
     @property
@@ -88,6 +90,16 @@ def regions_of_condition(condition: Sequence[Mention]) -> frozenset[str]:
         if regions:
             return regions
     return frozenset()
+
+
+# The pain of a joint is felt, and its motion tested, in the parts next to it: the neck for the junction below it, the
+# low back for the sacroiliac joint.
+_BESIDE = frozenset({("lumbar", "sacral"), *zip(REGIONS, REGIONS[1:], strict=False)})
+
+
+def area_of(regions: frozenset[str]) -> frozenset[str]:
+    """`regions` and those next to them."""
+    return regions | {b if a in regions else a for a, b in _BESIDE if a in regions or b in regions}
 
 
 def dotted(code: str) -> str:

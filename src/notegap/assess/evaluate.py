@@ -17,6 +17,7 @@ from notegap.assess.context import (
     AFFIRMED,
     FINAL,
     Context,
+    area_of,
     by_sentence,
     claim_of,
     established,
@@ -128,7 +129,8 @@ def context_of(
     )
     found = _every_match(checklist.condition, bare, frozenset(Assertion))
     condition = tuple(sorted(found, key=lambda m: (m.start, m.end)))
-    return replace(bare, condition=condition, condition_regions=regions_of_condition(condition))
+    regions = regions_of_condition(condition) or bare.code_regions
+    return replace(bare, condition=condition, condition_regions=regions, area=area_of(regions))
 
 
 def _every_match(expr: Expr, context: Context, lens: Lens) -> set[Mention]:
@@ -186,6 +188,8 @@ def _is_placed(mention: Mention, at: str | tuple[str, ...] | None, context: Cont
             return True
         case "condition":
             return not regions or not context.condition_regions or bool(regions & context.condition_regions)
+        case "area":
+            return not regions or not context.area or bool(regions & context.area)
         case "condition_strict":
             return bool(regions & context.condition_regions)
         case "elsewhere":

@@ -61,7 +61,7 @@ from notegap.model import (
 ASSERTIONS = tuple(a.value for a in Assertion)
 CUE_SAYS = (*ASSERTIONS, "pseudo", "terminate")
 DIRECTIONS = ("forward", "backward", "both")
-PLACES_OF_AT = ("condition", "condition_strict", "elsewhere", "code")
+PLACES_OF_AT = ("condition", "condition_strict", "area", "elsewhere", "code")
 CONDITION = "condition"
 """The name a selector uses for the checklist's own condition."""
 

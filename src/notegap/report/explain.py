@@ -238,6 +238,7 @@ def _describe_select(select: Select) -> str:
 _AT = {
     "condition": "where the condition is",
     "condition_strict": "in a region of the condition",
+    "area": "in or next to the region of the condition",
     "elsewhere": "in other regions only",
     "code": "in the code's region",
 }
