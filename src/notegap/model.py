@@ -162,7 +162,8 @@ class Select:
     """The mentions of one concept that fit; every field left None does not narrow.
 
     `at`: "condition" = tied to a region of the condition, or to none; "condition_strict" = tied to one of its
-    regions; "area" = to one of its regions or of those next to them, or to none; "elsewhere" = tied only to other regions; "code" = to the region of the code being checked, or none;
+    regions; "area" = to one of its regions or of those next to them, or to none;
+    "elsewhere" = tied only to other regions; "code" = to the region of the code being checked, or none;
     a tuple of regions = tied to one of those. `due_to`/`not_due_to`, `beside`: "concept/value" or "concept".
     `assertion` overrides the assertions the item accepts. `same_sentence`: a mention of that "concept" or
     "concept/value" (affirmed, suspected or asserted like this one) stands in the same sentence;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from notegap.icd10cm import CodeSet
 from notegap.model import REGIONS, Assertion, Checklist, Coding, Mention, Note, Setting, Status
@@ -20,9 +21,10 @@ class Context:
     """Everything an expression or a named check may look at.
 
     `condition` are the checklist's condition mentions in any assertion; `condition_regions` the regions they are
-    tied to, those of the code where the note does not place it; `code_regions` those of the code being checked
+    tied to; `code_regions` those of the code being checked
     (several regions may share a code: M99.23 is lumbar and lumbosacral), empty when the code has none; `area` the
-    regions of the condition and those next to them. `claim` is None when no claim was given.
+    regions of the condition, or of the code where the note does not place it, and those next
+    to them. `claim` is None when no claim was given.
     """
 
     checklist: Checklist
@@ -94,7 +96,7 @@ def regions_of_condition(condition: Sequence[Mention]) -> frozenset[str]:
 
 # The pain of a joint is felt, and its motion tested, in the parts next to it: the neck for the junction below it, the
 # low back for the sacroiliac joint.
-_BESIDE = frozenset({("lumbar", "sacral"), *zip(REGIONS, REGIONS[1:], strict=False)})
+_BESIDE = frozenset({("lumbar", "sacral"), *pairwise(REGIONS)})
 
 
 def area_of(regions: frozenset[str]) -> frozenset[str]:

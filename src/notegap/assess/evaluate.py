@@ -129,8 +129,8 @@ def context_of(
     )
     found = _every_match(checklist.condition, bare, frozenset(Assertion))
     condition = tuple(sorted(found, key=lambda m: (m.start, m.end)))
-    regions = regions_of_condition(condition) or bare.code_regions
-    return replace(bare, condition=condition, condition_regions=regions, area=area_of(regions))
+    regions = regions_of_condition(condition)
+    return replace(bare, condition=condition, condition_regions=regions, area=area_of(regions or bare.code_regions))
 
 
 def _every_match(expr: Expr, context: Context, lens: Lens) -> set[Mention]:
