@@ -657,7 +657,8 @@ WRONG: list[Wrong] = [
         "at: [lumbar, sacral]",
         "at: [lumber]",
         "        - {concept: finding, not",
-        "unknown region (or one of condition, condition_strict, area, elsewhere, code) 'lumber', did you mean 'lumbar'?",
+        "unknown region (or one of condition, condition_strict, area, elsewhere, code) 'lumber', did you mean "
+        "'lumbar'?",
     ),
     # — checklists: names elsewhere —
     (
