@@ -147,11 +147,13 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A stretch of the note that decided a status."""
+    """A stretch of the note that decided a status, in which section it stands and how it is asserted there."""
 
     start: int
     end: int
     text: str = field(repr=False)
+    section: str = field(default="", compare=False)
+    assertion: Assertion | None = field(default=None, compare=False)
 
 
 # ── what a checklist asks ───────────────────────────────────────────────────────────────────────
@@ -395,6 +397,160 @@ class SectionRule:
     assertions: Mapping[str, Assertion]
 
 
+# ── what a provider is asked ────────────────────────────────────────────────────────────────────
+
+
+class Changes(StrEnum):
+    """What an answer to a query changes, what matters most first."""
+
+    ASSIGNMENT = "assignment"
+    CONFLICT = "conflict"
+    SPECIFICITY = "specificity"
+    SUPPORT = "support"
+
+
+class Trigger(StrEnum):
+    """Why a query is legitimate."""
+
+    CONFLICTING = "conflicting"
+    INCOMPLETE = "incomplete"
+    AMBIGUOUS = "ambiguous"
+    INCONSISTENT = "inconsistent"
+    SPECIFICITY = "specificity"
+    CAUSE_EFFECT = "cause_effect"
+    INDICATORS_WITHOUT_DIAGNOSIS = "indicators_without_diagnosis"
+    DIAGNOSIS_WITHOUT_INDICATORS = "diagnosis_without_indicators"
+
+
+class FormKind(StrEnum):
+    """How a query is answered: in the provider's words, from options, or by yes or no."""
+
+    OPEN = "open"
+    CHOICE = "choice"
+    YES_NO = "yes_no"
+
+
+class YesNoReason(StrEnum):
+    """The only things that may be asked with yes or no (Q09)."""
+
+    DOCUMENTED = "documented"
+    PRESENT_ON_ADMISSION = "present_on_admission"
+    CAUSE_EFFECT = "cause_effect"
+    CONFLICTING_PROVIDERS = "conflicting_providers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryItem:
+    """An item of a checklist that a template asks for, "M24.28/region"; "*": any of a checklist without templates.
+
+    `when`: the statuses in which it is asked; what the note denies outright is answered, unless `refuted` is listed.
+    `after`: items of the same checklist that have to be met first, since the question presumes them; `presumes`:
+    "concept" or "concept/value", one of which the note has to affirm; `unless_placed`: not where the note says in which
+    region the condition is. `ask` takes the place of the item's own. `changes` None: it follows from what the item is.
+    """
+
+    item: str
+    when: frozenset[Status] = frozenset({Status.MISSING, Status.VAGUE, Status.UNCERTAIN, Status.RAISED})
+    changes: Changes | None = None
+    after: tuple[str, ...] = ()
+    presumes: tuple[str, ...] = ()
+    unless_placed: bool = False
+    ask: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryForm:
+    """One way to put a template's question; the first whose conditions hold is used, else it is asked openly.
+
+    `when`: the statuses it is for, empty for all. A choice offers `choices`, or those values of the concept `of` in
+    `labels` that the note affirms, at least `fewest`. Yes or no needs a `reason`, and each of `documented` affirmed.
+    """
+
+    kind: FormKind
+    when: frozenset[Status] = frozenset()
+    ask: str = ""
+    of: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fewest: int = 1
+    choices: tuple[str, ...] = ()
+    reason: YesNoReason | None = None
+    documented: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryExample:
+    """A short note and the exact text of the query the template gives for it; "" when it must ask nothing."""
+
+    name: str
+    note: str = field(repr=False)
+    code: str
+    query: str = field(repr=False)
+    setting: Setting = Setting.OUTPATIENT
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryTemplate:
+    """How a provider is asked for some items: a neutral title, what of the note is shown, the ways to ask.
+
+    `indicators`: "concept" or "concept/value", or "condition" for what the checklist is about; those first are shown
+    first when not all can be.
+    """
+
+    id: str
+    title: str
+    trigger: Trigger
+    items: tuple[QueryItem, ...]
+    indicators: tuple[str, ...]
+    forms: tuple[QueryForm, ...]
+    examples: tuple[QueryExample, ...]
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulePart:
+    """One thing a rule of queries looks for.
+
+    `how`: "forbid" (a match of `patterns` is a finding), "need" (no match is one, `when` there are options, say, or in
+    each line that `given` matches), or the name of a check in notegap.query.checks, which `words` and `most` tune.
+    `where`: the parts of a query that are looked at.
+    """
+
+    how: str
+    says: str
+    where: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    when: str = ""
+    given: tuple[str, ...] = ()
+    case_kept: bool = False
+    words: tuple[str, ...] = ()
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleExample:
+    """A query, and what the rule finds in it: exactly these stretches, in order."""
+
+    text: str
+    found: tuple[str, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryRule:
+    """A rule of compliant queries; `person` says what of it only a person can judge."""
+
+    id: str
+    title: str
+    why: str
+    parts: tuple[RulePart, ...]
+    person: str
+    examples: tuple[RuleExample, ...]
+    file: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coding:
     """What facts are coded with, by stem: a stem stands for itself and every code under it.
@@ -424,6 +580,8 @@ class Knowledge:
     spelling_keep: frozenset[str]
     cue_examples: tuple[tuple[str, str, int], ...]
     version: str
+    query_templates: tuple[QueryTemplate, ...] = ()
+    query_rules: tuple[QueryRule, ...] = ()
 
     def checklist(self, code: str) -> Checklist | None:
         """The checklist `code` (dotted, upper-case) belongs to, or None when no family covers it."""
@@ -466,7 +624,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCheck:
-    """One code checked against one note."""
+    """One code checked against one note. `condition`: the mentions that are what the checklist is about."""
 
     code: str
     title: str
@@ -474,6 +632,7 @@ class CodeCheck:
     billable: bool
     findings: tuple[Finding, ...]
     suggested_codes: tuple[str, ...] = ()
+    condition: tuple[Mention, ...] = ()
 
     @property
     def met(self) -> int:

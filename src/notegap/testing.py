@@ -15,10 +15,23 @@ from typing import Protocol
 
 from notegap.knowledge.marks import Mark, Marked, parse_marks
 from notegap.knowledge.nodes import Place
-from notegap.model import Assertion, ChecklistExample, Knowledge, Mention, Note, Report
+from notegap.model import (
+    Assertion,
+    ChecklistExample,
+    Knowledge,
+    Mention,
+    Note,
+    QueryExample,
+    QueryRule,
+    Report,
+    RuleExample,
+)
+from notegap.query import compose, lint, text_query
+from notegap.query.lint import faults_of
 
-CONCEPT, HELPER, CUE, CHECKLIST = "concept", "helper", "cue", "checklist"
-"""The kinds of example: of a reported concept, of one that serves others, of models/context.yaml, of a checklist."""
+CONCEPT, HELPER, CUE, CHECKLIST, QUERY, RULE = "concept", "helper", "cue", "checklist", "query", "rule"
+"""The kinds of example: of a reported concept, of one that serves others, of models/context.yaml, of a checklist, of a
+query template, of a rule of queries."""
 
 
 class Reads(Protocol):
@@ -48,6 +61,8 @@ class Example:
     concepts: tuple[str, ...] = ()
     marked: Marked | None = None
     checklist: ChecklistExample | None = None
+    query: tuple[str, QueryExample] | None = None
+    rule: tuple[QueryRule, RuleExample] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +84,13 @@ class ExampleResult:
 
 def collect(knowledge: Knowledge) -> tuple[Example, ...]:
     """Every example, file by file."""
-    return (*_concept_examples(knowledge), *_cue_examples(knowledge), *_checklist_examples(knowledge))
+    return (
+        *_concept_examples(knowledge),
+        *_cue_examples(knowledge),
+        *_checklist_examples(knowledge),
+        *_query_examples(knowledge),
+        *_rule_examples(knowledge),
+    )
 
 
 def run_examples(analyzer: Reads, knowledge: Knowledge) -> list[ExampleResult]:
@@ -97,6 +118,10 @@ def run_example(analyzer: Reads, example: Example) -> ExampleResult:
     """Run one example; `analyzer` has to show helpers for an example of theirs."""
     if example.checklist is not None:
         return _run_checklist(analyzer, example, example.checklist)
+    if example.query is not None:
+        return _run_query(analyzer, example, *example.query)
+    if example.rule is not None:
+        return _run_rule(example, *example.rule)
     assert example.marked is not None
     return _run_marked(analyzer, example, example.marked)
 
@@ -127,6 +152,22 @@ def _checklist_examples(knowledge: Knowledge) -> Iterable[Example]:
             place = Place(checklist.file, example.line)
             name = f"{example.code}: {example.name}"
             yield Example(kind=CHECKLIST, id=name, place=str(place), checklist=example)
+
+
+def _query_examples(knowledge: Knowledge) -> Iterable[Example]:
+    for template in knowledge.query_templates:
+        for example in template.examples:
+            name = f"query {template.id}: {example.name}"
+            yield Example(
+                kind=QUERY, id=name, place=str(Place(template.file, example.line)), query=(template.id, example)
+            )
+
+
+def _rule_examples(knowledge: Knowledge) -> Iterable[Example]:
+    for rule in knowledge.query_rules:
+        for number, example in enumerate(rule.examples, 1):
+            name = f"rule {rule.id}, example {number}"
+            yield Example(kind=RULE, id=name, place=str(Place(rule.file, example.line)), rule=(rule, example))
 
 
 def _with_concept(marked: Marked, concept: str) -> Marked:
@@ -203,6 +244,35 @@ def _run_checklist(analyzer: Reads, example: Example, written: ChecklistExample)
         got="gaps "
         + _list(f"{f.item} ({f.status.value})" for f in findings if f.kind == "requirement")
         + f"; alerts {_list(alerts)}",
+    )
+
+
+def _run_query(analyzer: Reads, example: Example, template: str, written: QueryExample) -> ExampleResult:
+    """What the template asks for the note is the text that is written, to the letter, and lint finds nothing in it."""
+    note = Note(id="example", text=written.note, codes=(written.code,), setting=written.setting)
+    queries = compose(analyzer.analyze(note), analyzer.knowledge)
+    got = "\n".join(text_query(query) for query in queries if query.template == template)
+    faults = lint(got, analyzer.knowledge.query_rules).faults if got else ()
+    return ExampleResult(
+        id=example.id,
+        kind=example.kind,
+        place=example.place,
+        ok=got == written.query and not faults,
+        expected=written.query or "no query",
+        got=(got or "no query") + "".join(f"{fault.rule}: {fault.says}\n" for fault in faults),
+    )
+
+
+def _run_rule(example: Example, rule: QueryRule, written: RuleExample) -> ExampleResult:
+    """The rule finds in the text exactly the stretches that are written, in order."""
+    got = tuple(fault.text for fault in faults_of(written.text, rule))
+    return ExampleResult(
+        id=example.id,
+        kind=example.kind,
+        place=example.place,
+        ok=got == written.found,
+        expected=_list(f"'{text}'" for text in written.found),
+        got=_list(f"'{text}'" for text in got),
     )
 
 

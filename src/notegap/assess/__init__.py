@@ -32,7 +32,7 @@ def assess(
     findings = _findings(context, better)
     # A gap suggests a sibling, the code for what is documented; other families are an alert's to suggest.
     siblings = (c for f in findings if f.status.is_gap for c in f.codes if c.startswith(family_of(checklist)))
-    return _check(code, findings, (*better, *siblings), codes)
+    return replace(_check(code, findings, (*better, *siblings), codes), condition=tuple(context.condition))
 
 
 def _findings(context: Context, better: tuple[str, ...]) -> tuple[Finding, ...]:

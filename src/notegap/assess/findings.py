@@ -93,14 +93,20 @@ def codes_at(stems: Sequence[str], mentions: Sequence[Mention], context: Context
 
 def evidence_of(mentions: Iterable[Mention]) -> tuple[Evidence, ...]:
     """A handful of the mentions, the most telling ones, as quotes in text order; a quote inside another is not told."""
-    spans = dict.fromkeys((mention.start, mention.end, mention.text) for mention in mentions)
+    spans: dict[tuple[int, int], Mention] = {}
+    for mention in mentions:
+        spans.setdefault((mention.start, mention.end), mention)
     told = list(spans)[:MOST_EVIDENCE]
     whole = [span for span in told if not any(_is_inside(span, other) for other in told)]
-    return tuple(Evidence(start, end, text) for start, end, text in sorted(whole))
+    return tuple(_evidence(spans[span]) for span in sorted(whole))
 
 
-def _is_inside(span: tuple[int, int, str], other: tuple[int, int, str]) -> bool:
-    return span[:2] != other[:2] and other[0] <= span[0] and span[1] <= other[1]
+def _evidence(mention: Mention) -> Evidence:
+    return Evidence(mention.start, mention.end, mention.text, mention.section, mention.assertion)
+
+
+def _is_inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return span != other and other[0] <= span[0] and span[1] <= other[1]
 
 
 def _tried(status: Status, requirement: Requirement, context: Context) -> Outcome:

@@ -11,9 +11,10 @@ from notegap.icd10cm import CodeSet
 from notegap.icd10cm import load as load_code_set
 from notegap.knowledge.marks import Marked, check_values, parse_marks
 from notegap.knowledge.nodes import Place, Use, unknown
+from notegap.knowledge.queries import ANY_ITEM
 from notegap.knowledge.schema import ASSERTIONS, SEEN_ON_EXTRA
 from notegap.knowledge.terms import GAP, NUMBER, expand
-from notegap.model import Checklist, Concept, Cue, Knowledge
+from notegap.model import Checklist, Concept, Cue, Knowledge, QueryTemplate
 
 ANY = "any"
 """What `due_to` and `beside` may say for whatever is named."""
@@ -32,9 +33,20 @@ def check_part(concepts: Sequence[Concept], checklists: Sequence[Checklist]) -> 
         files[kind, name] = file
 
 
+def check_defined_once(uses: Iterable[Use]) -> None:
+    """Refuse two query templates or two query rules of one id in one directory."""
+    places: dict[tuple[str, str], Place] = {}
+    for use in uses:
+        if use.kind in ("query defined", "rule defined"):
+            first = places.setdefault((use.kind, use.name), use.place)
+            if first is not use.place:
+                raise use.place.error(f"{use.kind.split()[0]} '{use.name}' is already in {first}")
+
+
 def check_knowledge(knowledge: Knowledge, uses: Collection[Use]) -> None:
     """Look up every name the files use, in rules and in examples."""
     _check_names(knowledge, uses)
+    _check_items(knowledge, uses)
     _check_cues(uses)
     _check_marks(knowledge)
 
@@ -65,6 +77,30 @@ def _check_names(knowledge: Knowledge, uses: Iterable[Use]) -> None:
             raise use.place.error(unknown("concept", use.name, concepts))
         else:
             raise use.place.error(unknown(use.kind.replace("seen_on", "way of seeing"), use.name, names[use.kind]))
+
+
+def _check_items(knowledge: Knowledge, uses: Iterable[Use]) -> None:
+    """Refuse a query template that asks for an item no checklist has, for one twice, or for an alert without `ask`."""
+    families = {checklist.id: checklist for checklist in knowledge.checklists}
+    for use in uses:
+        family, _, item = use.name.partition("/")
+        if use.kind != "item":
+            continue
+        if family not in families:
+            raise use.place.error(unknown("checklist", family, families))
+        known = [*(r.id for r in families[family].requires), *(a.id for a in families[family].alerts)]
+        if item not in known:
+            raise use.place.error(unknown(f"item of {family}", item, known))
+    owners: dict[str, Place] = {}
+    for template in knowledge.query_templates:
+        for asked in template.items:
+            place = Place(template.file, asked.line)
+            if asked.item in owners:
+                raise place.error(f"{asked.item} is already asked for at {owners[asked.item]}")
+            owners[asked.item] = place
+            family, _, item = asked.item.partition("/")
+            if not asked.ask and family in families and any(alert.id == item for alert in families[family].alerts):
+                raise place.error(f"{asked.item} is an alert, which has no question of its own: 'ask' is missing")
 
 
 def _check_key(use: Use, concepts: Mapping[str, Concept]) -> None:
@@ -156,6 +192,9 @@ def missing_examples(knowledge: Knowledge, uses: Iterable[Use], coverage: Covera
     if coverage.items:
         for checklist in knowledge.checklists:
             found += _untried(checklist, places)
+        for template in knowledge.query_templates:
+            if [asked.item for asked in template.items] != [ANY_ITEM]:
+                found += _unasked(template)
     if coverage.cues:
         found += _unheard(knowledge)
     return found
@@ -193,6 +232,17 @@ def _untried(checklist: Checklist, places: _Places) -> list[KnowledgeError]:
             found.append(place.error(f"no example {verb} the {kind} '{item}'"))
         elif all(item in ids for ids in opened):
             found.append(place.error(f"every example {verb} the {kind} '{item}': add one that does not"))
+    return found
+
+
+def _unasked(template: QueryTemplate) -> list[KnowledgeError]:
+    """A template needs an example in which it asks and one in which it is silent."""
+    place = Place(template.file, 1)
+    found = []
+    if not any(example.query for example in template.examples):
+        found.append(place.error("no example shows the query: add one with 'query'"))
+    if all(example.query for example in template.examples):
+        found.append(place.error("no example is silent: add one in which nothing is to be asked"))
     return found
 
 

@@ -1,9 +1,9 @@
 """Find patterns/ and models/, read every file, check what files say of each other, freeze.
 
 The installed package carries both folders inside itself, a checkout at its root; the package is looked at first.
-A further directory holds `concepts/`, `checklists/`, or any of the files of models/, directly or in folders named
-`patterns` and `models`: its concepts add values and ways to write them, a checklist of a known id takes the place
-of ours, cues and sections are added after ours.
+A further directory holds `concepts/`, `checklists/`, `queries/`, `query_rules/`, or any of the files of models/,
+directly or in folders named `patterns` and `models`: its concepts add values and ways to write them, a checklist, a
+query template or a query rule of a known id takes the place of ours, cues and sections are added after ours.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from notegap.errors import KnowledgeError
-from notegap.knowledge import check, schema
+from notegap.knowledge import check, queries, schema
 from notegap.knowledge.check import Coverage
 from notegap.knowledge.nodes import Place, Use, View, compose
-from notegap.model import Checklist, Coding, Concept, Cue, Knowledge, Pair, SectionRule, Value
+from notegap.model import Checklist, Coding, Concept, Cue, Knowledge, Pair, QueryRule, QueryTemplate, SectionRule, Value
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -52,10 +52,16 @@ def load_checklists(extra: Sequence[Path] = ()) -> tuple[Checklist, ...]:
     return _load_checklists(tuple(extra))
 
 
+def load_query_rules(extra: Sequence[Path] = ()) -> tuple[QueryRule, ...]:
+    """The rules that judge a query alone, in a fraction of the time."""
+    return _load_query_rules(tuple(extra))
+
+
 def read_directory(directory: Path, *, check_names: bool = False) -> Knowledge:
     """What `directory` alone holds, for its examples; `check_names` looks its names up as if there were no others."""
     part = _read_part([_Root(directory, str(directory))], needs_all=False)
     check.check_part(part.concepts, part.checklists)
+    check.check_defined_once(part.uses)
     knowledge = _freeze(part)
     if check_names:
         check.check_knowledge(knowledge, part.uses)
@@ -73,9 +79,11 @@ def missing_examples(directory: Path | None = None, *, coverage: Coverage | None
 def _load_knowledge(extra: tuple[Path, ...]) -> Knowledge:
     part = _read_part(_shipped_roots(), needs_all=True)
     check.check_part(part.concepts, part.checklists)
+    check.check_defined_once(part.uses)
     for directory in extra:
         added = _read_part([_Root(directory, str(directory))], needs_all=False)
         check.check_part(added.concepts, added.checklists)
+        check.check_defined_once(added.uses)
         for error in check.missing_examples(_freeze(added), added.uses, ITEMS):
             raise error
         part = _merge(part, added)
@@ -94,6 +102,16 @@ def _load_checklists(extra: tuple[Path, ...]) -> tuple[Checklist, ...]:
     if not part.checklists:
         raise KnowledgeError("patterns/checklists: there is no checklist")
     return part.checklists
+
+
+@lru_cache(maxsize=8)
+def _load_query_rules(extra: tuple[Path, ...]) -> tuple[QueryRule, ...]:
+    part = _Part()
+    for root in _shipped_roots():
+        part = _merge(part, _read_query_rules(root))
+    for directory in extra:
+        part = _merge(part, _read_query_rules(_Root(directory, str(directory))))
+    return _freeze(part).query_rules
 
 
 # ── where the files are ─────────────────────────────────────────────────────────────────────────
@@ -159,6 +177,8 @@ class _Part:
     sections: tuple[SectionRule, ...] = ()
     abbreviations: dict[str, str] = field(default_factory=dict)
     spelling_keep: frozenset[str] = frozenset()
+    query_templates: tuple[QueryTemplate, ...] = ()
+    query_rules: tuple[QueryRule, ...] = ()
     uses: tuple[Use, ...] = ()
     digests: tuple[str, ...] = ()
 
@@ -175,6 +195,8 @@ def _read_part(roots: Iterable[_Root], *, needs_all: bool) -> _Part:
         part = _append(part, _read_concepts(root, words))
         part = _append(part, _read_checklists(root))
         part = _append(part, _read_coding(root))
+        part = _append(part, _read_query_templates(root))
+        part = _append(part, _read_query_rules(root))
     found = 0
     for name in MODEL_FILES:
         files = [file for root in roots if (file := _model_file(root, name)) is not None]
@@ -187,7 +209,7 @@ def _read_part(roots: Iterable[_Root], *, needs_all: bool) -> _Part:
         raise KnowledgeError("patterns/concepts: there is no concept")
     if needs_all and not part.checklists:
         raise KnowledgeError("patterns/checklists: there is no checklist")
-    if not (part.concepts or part.checklists or found):
+    if not (part.concepts or part.checklists or part.query_templates or part.query_rules or found):
         raise KnowledgeError(
             f"{roots[0].shown}: there is nothing to read; put YAML files into {roots[0].shown}/concepts or "
             f"{roots[0].shown}/checklists"
@@ -230,6 +252,22 @@ def _read_coding(root: _Root) -> _Part:
             coding, part = _read(_Root(root.path / inner, f"{root.shown}/{inner}", root.shipped), schema.coding)
             return replace(part, coding=coding)
     return _Part()
+
+
+def _read_query_templates(root: _Root) -> _Part:
+    part = _Part()
+    for file in _files(root, "queries"):
+        template, more = _read(file, queries.template)
+        part = _append(part, replace(more, query_templates=(template,)))
+    return part
+
+
+def _read_query_rules(root: _Root) -> _Part:
+    part = _Part()
+    for file in _files(root, "query_rules"):
+        rule, more = _read(file, queries.rule)
+        part = _append(part, replace(more, query_rules=(rule,)))
+    return part
 
 
 def _read_model(name: str, file: _Root, words: Mapping[str, tuple[str, ...]]) -> _Part:
@@ -281,6 +319,8 @@ def _append(left: _Part, right: _Part) -> _Part:
         sections=left.sections + right.sections,
         abbreviations={**left.abbreviations, **right.abbreviations},
         spelling_keep=left.spelling_keep | right.spelling_keep,
+        query_templates=left.query_templates + right.query_templates,
+        query_rules=left.query_rules + right.query_rules,
         uses=left.uses + right.uses,
         digests=left.digests + right.digests,
     )
@@ -298,12 +338,14 @@ def _join_coding(left: Coding, right: Coding) -> Coding:
 
 
 def _merge(shipped: _Part, added: _Part) -> _Part:
-    """What a hospital adds to ours: concepts and sections of one name join, its checklists replace ours."""
+    """What a hospital adds to ours: concepts and sections of one name join, its other files replace ours."""
     concepts = {concept.name: concept for concept in shipped.concepts}
     for concept in added.concepts:
         ours = concepts.get(concept.name)
         concepts[concept.name] = concept if ours is None else _join_concepts(ours, concept)
     checklists = {checklist.id: checklist for checklist in (*shipped.checklists, *added.checklists)}
+    templates = {template.id: template for template in (*shipped.query_templates, *added.query_templates)}
+    rules = {rule.id: rule for rule in (*shipped.query_rules, *added.query_rules)}
     sections = {section.name: section for section in shipped.sections}
     for section in added.sections:
         known = sections.get(section.name)
@@ -313,6 +355,8 @@ def _merge(shipped: _Part, added: _Part) -> _Part:
         joined,
         concepts=tuple(concepts.values()),
         checklists=tuple(checklists.values()),
+        query_templates=tuple(templates.values()),
+        query_rules=tuple(rules.values()),
         sections=tuple(sections.values()),
     )
 
@@ -350,6 +394,8 @@ def _freeze(part: _Part) -> Knowledge:
         sections=part.sections,
         abbreviations=MappingProxyType(part.abbreviations),
         spelling_keep=part.spelling_keep,
+        query_templates=tuple(sorted(part.query_templates, key=lambda template: template.id)),
+        query_rules=tuple(sorted(part.query_rules, key=lambda rule: rule.id)),
         cue_examples=part.cue_examples,
         version=hashlib.sha256("".join(part.digests).encode()).hexdigest()[:12],
     )

@@ -104,7 +104,7 @@ def _value(name: str, view: View) -> Value:
         name=name,
         terms=_terms(fields["terms"], check_term) if "terms" in fields else (),
         acronyms=texts(fields["acronyms"]) if "acronyms" in fields else (),
-        patterns=_patterns(fields["patterns"]) if "patterns" in fields else (),
+        patterns=patterns(fields["patterns"]) if "patterns" in fields else (),
         pairs=tuple(_pair(element) for element in items(fields["pairs"])) if "pairs" in fields else (),
     )
 
@@ -149,7 +149,8 @@ def _listed(view: View, name: str) -> tuple[str, ...]:
     return view.source.words[name]
 
 
-def _patterns(view: View) -> tuple[str, ...]:
+def patterns(view: View) -> tuple[str, ...]:
+    """Regular expressions; one that is wrong, or that matches nothing at all, is an error."""
     # Compiling ours takes longer than all the rest of loading; the tests do it (tests/test_knowledge.py).
     for element in () if view.source.tested else elements(view):
         try:
@@ -219,8 +220,8 @@ def _requirement(view: View, known: dict[str, str]) -> Requirement:
     if severity is Severity.CONDITIONAL and "when" not in fields:
         raise fields["severity"].error("a conditional requirement has to say its condition: 'when' is missing")
     ask = _paragraph(fields["ask"])
-    _check_ask(fields["ask"], ask)
-    _check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
+    check_ask(fields["ask"], ask)
+    check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
 
     def optional(key: str) -> Expr | None:
         return expr(fields[key], items_before=known) if key in fields else None
@@ -260,7 +261,7 @@ def _alert(view: View, known: dict[str, str]) -> Alert:
         optional=("unless", "codes"),
     )
     id_ = _item_id(fields["id"], known)
-    _check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
+    check_wording(fields["message"], _paragraph(fields["message"]), codes=True)
     alert = Alert(
         id=id_,
         alert=AlertKind(choice(fields["alert"], [a.value for a in AlertKind], "kind of alert")),
@@ -588,14 +589,14 @@ _MONEY = re.compile(
 _WRITTEN_CODE = re.compile(r"\b[A-Z]\d[0-9A-Z]\.[0-9A-Z]+|\bICD\b")
 
 
-def _check_ask(view: View, ask: str) -> None:
+def check_ask(view: View, ask: str) -> None:
     """Refuse a question that is none, or that names a code or money (AHIMA/ACDIS 2022)."""
     if not ask.endswith("?"):
         raise view.error("an 'ask' is a question: it has to end with '?'")
-    _check_wording(view, ask, codes=False)
+    check_wording(view, ask, codes=False)
 
 
-def _check_wording(view: View, sentence: str, *, codes: bool) -> None:
+def check_wording(view: View, sentence: str, *, codes: bool) -> None:
     """Refuse a sentence with money in it, or, unless `codes`, a code: it may lead the clinician."""
     money = _MONEY.search(sentence)
     if money is not None:
