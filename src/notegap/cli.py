@@ -406,6 +406,142 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
 
 
+# ── query ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class _QueryGroup(click.Group):
+    """`notegap query NOTE` without naming a command, and `notegap query lint FILE`."""
+
+    usual = "note"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments, with the usual command where they name none."""
+        named = {*self.commands, *self.get_help_option_names(ctx)}
+        return super().parse_args(ctx, args if args and args[0] in named else [self.usual, *args])
+
+
+_QUERY_EXIT_CODES = _EXIT_CODES.replace("no gaps", "nothing to ask; nothing to object to").replace(
+    "gaps, or alerts", "queries to send; findings of lint"
+)
+
+
+@commands.group(name="query", cls=_QueryGroup, epilog=_QUERY_EXIT_CODES)
+def query_group() -> None:
+    """Write the queries a note's gaps call for (`query NOTE`), or judge any query (`query lint FILE`).
+
+    `notegap query note --help` tells the options of the first.
+    """
+
+
+@query_group.command(name=_QueryGroup.usual, epilog=_QUERY_EXIT_CODES)
+@click.argument("file", required=False, metavar="[NOTE|-]")
+@click.option(
+    "--claim",
+    multiple=True,
+    callback=_codes_option,
+    help="The codes on the claim in their order, separated by commas; sequencing is checked against them.",
+)
+@_note_options
+@click.option(
+    "--waivers",
+    "waivers_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="YAML of items that are not asked for, each with a reason, an author and the last day it holds.",
+)
+@click.option("--all", "all_", is_flag=True, help="Every query, not only the first three.")
+@_format_option("text", "markdown", "json", "fhir")
+@_out_option
+def query_note(
+    file: str | None,
+    codes: tuple[str, ...],
+    claim: tuple[str, ...],
+    setting: str,
+    date_of_service: str | None,
+    patterns: tuple[Path, ...],
+    max_bytes: int,
+    waivers_file: Path | None,
+    all_: bool,
+    format_: str,
+    out: Path | None,
+) -> int:
+    """Write the provider queries that a note's gaps call for, those first whose answer changes most."""
+    options = NoteOptions(
+        codes=codes,
+        claim_codes=claim or None,
+        setting=Setting(setting),
+        date_of_service=date_of_service,
+        max_bytes=max_bytes,
+    )
+    (source,) = _sources((file,) if file is not None else (), out)
+    note = read_note(source, options)
+
+    from notegap.query import FORMATS, SHOWN, compose_sheet, load_waivers
+    from notegap.report.lines import shown
+
+    analyzer = _analyzer(patterns)
+    waivers = load_waivers(waivers_file, analyzer.knowledge) if waivers_file is not None else ()
+    report = analyzer.analyze(note)
+    if not report.checks:
+        _complain(
+            f"{_where(source)}: no code was given, none is written in the note, and its facts point to none that has a "
+            "checklist; give one with --code"
+        )
+        return NOTHING_READ
+    sheet = compose_sheet(report, analyzer.knowledge, waivers, shown=None if all_ else SHOWN)
+    with output(out) as write:
+        write(FORMATS[format_](sheet))
+    for waiver in sheet.expired:
+        _complain(f"{waiver.place}: the waiver of {waiver.id} expired on {waiver.expires}; it is not applied")
+    for finding, waiver in sheet.waived:
+        _complain(f"{finding} is not asked for: waived by {shown(waiver.author)} until {waiver.expires}")
+    folded = len(sheet.queries) - sheet.shown
+    if folded:
+        _complain(f"{folded} more {'query' if folded == 1 else 'queries'} can wait; --all shows every one")
+    return GAPS if sheet.queries else COMPLETE
+
+
+@query_group.command(name="lint", epilog=_QUERY_EXIT_CODES)
+@click.argument("files", nargs=-1, metavar="[FILE|-]...")
+@_patterns_option
+@click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
+@_format_option("text", "json")
+@_out_option
+def query_lint(
+    files: tuple[str, ...], patterns: tuple[Path, ...], max_bytes: int, format_: str, out: Path | None
+) -> int:
+    """Judge queries, whoever wrote them, by the rules Q01 to Q20: the rule, where, why.
+
+    FILE is plain text, Markdown, or the JSON of `notegap query`.
+    """
+    from notegap.knowledge import load_query_rules
+    from notegap.query.lint import VERDICTS, lint
+
+    sources = _sources(files, out)
+    read = [_read(source, NoteOptions(max_bytes=max_bytes)) for source in sources]
+    if not any(isinstance(text, Note) for text in read):
+        return _refuse_all(sources, read)
+    rules = load_query_rules(patterns)
+    codes: set[int] = set()
+    with output(out) as write:
+        pieces = Pieces(write, format_, many=len(sources) > 1)
+        for source, text in zip(sources, read, strict=True):
+            try:
+                verdict = text if isinstance(text, NoteError) else lint(text.text, rules, where=_where(source))
+            except NoteError as error:
+                verdict = error
+            if isinstance(verdict, NoteError):
+                _complain(str(verdict))
+                codes.add(BROKEN)
+                continue
+            if not verdict.queries:
+                _complain(f"{_where(source)}: there is no question in it, so no query was judged")
+            pieces.add(VERDICTS[format_](verdict))
+            codes.add(GAPS if verdict.faults else COMPLETE if verdict.queries else NOTHING_READ)
+        pieces.end()
+    return next(code for code in (BROKEN, GAPS, COMPLETE, NOTHING_READ) if code in codes)
+
+
 # ── audit and selftest ──────────────────────────────────────────────────────────────────────────
 
 

@@ -89,7 +89,7 @@ def template(view: View) -> QueryTemplate:
 
 def _item(view: View) -> QueryItem:
     fields = mapping(
-        view, required=("item",), optional=("changes", "when", "after", "presumes", "unless_placed", "ask")
+        view, required=("item",), optional=("changes", "when", "after", "presumes", "unless_placed", "unless_elsewhere", "ask")
     )
     name = text(fields["item"])
     if name != ANY_ITEM and _ITEM.fullmatch(name) is None:
@@ -110,6 +110,7 @@ def _item(view: View) -> QueryItem:
         after=after,
         presumes=_keys(fields["presumes"], condition=True) if "presumes" in fields else (),
         unless_placed="unless_placed" in fields and flag(fields["unless_placed"]),
+        unless_elsewhere="unless_elsewhere" in fields and flag(fields["unless_elsewhere"]),
         ask=_ask(fields["ask"]) if "ask" in fields else "",
         line=view.place.line,
     )
@@ -168,7 +169,7 @@ def _check_form(view: View, fields: dict[str, View], form: QueryForm) -> None:
         case FormKind.CHOICE:
             if not form.when or not form.when <= _STATED:
                 raise view.error(
-                    "fixed choices need 'when' with uncertain, refuted or raised: else nothing in the note supports them"
+                    "fixed choices need 'when' with uncertain, refuted or raised: else the note does not support them"
                 )
             neutral = sorted(form.choices, key=str.casefold)
             if list(form.choices) != neutral:

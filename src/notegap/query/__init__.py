@@ -6,7 +6,7 @@
 `compose_sheet` tells also what is not asked and why, `FORMATS` prints it; `lint` judges a text whoever wrote it.
 """
 
-from notegap.query.compose import Indicator, Option, Query, Sheet, Unasked, compose, compose_sheet
+from notegap.query.compose import SHOWN, Indicator, Option, Query, Sheet, Unasked, compose, compose_sheet
 from notegap.query.formats import FORMATS
 from notegap.query.lint import Fault, Verdict, lint
 from notegap.query.text import markdown_query, text_query
@@ -14,6 +14,7 @@ from notegap.query.waivers import Waiver, load_waivers
 
 __all__ = [
     "FORMATS",
+    "SHOWN",
     "Fault",
     "Indicator",
     "Option",

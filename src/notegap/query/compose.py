@@ -174,9 +174,14 @@ def compose_sheet(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One open finding, the template that asks for it, and what both are read with."""
+    """One open finding, the template that asks for it, and what both are read with.
+
+    `mentions` is what a template can name: the facts of the report, and what is the condition itself.
+    """
 
     report: Report
+    mentions: tuple[Mention, ...]
+    condition: frozenset[Mention]
     check: CodeCheck
     checklist: Checklist
     finding: Finding
@@ -190,6 +195,8 @@ def _cases(report: Report, knowledge: Knowledge) -> Iterator[_Case]:
     families = {name.partition("/")[0] for name in templates}
     for check in report.checks:
         checklist = knowledge.checklist(check.code)
+        condition = frozenset(check.condition)
+        mentions = tuple(dict.fromkeys((*report.mentions, *check.condition)))
         for finding in check.findings if checklist is not None else ():
             assert checklist is not None
             found = templates.get(f"{checklist.id}/{finding.item}")
@@ -197,7 +204,7 @@ def _cases(report: Report, knowledge: Knowledge) -> Iterator[_Case]:
                 # A hospital's own checklist, for which nobody wrote a template yet.
                 found = templates.get(ANY_ITEM)
             if finding.is_open and found is not None:
-                yield _Case(report, check, checklist, finding, *found, knowledge.query_rules)
+                yield _Case(report, mentions, condition, check, checklist, finding, *found, knowledge.query_rules)
 
 
 def _too_early(case: _Case) -> Unasked | None:
@@ -206,6 +213,9 @@ def _too_early(case: _Case) -> Unasked | None:
         return Unasked(case.finding.id, "the note answers it: it denies it")
     if case.item.unless_placed and any(m.at for m in _affirmed((CONDITION,), case)):
         return Unasked(case.finding.id, "the note says where it is")
+    if case.item.unless_elsewhere and any(code in case.checklist.codes for code in case.check.suggested_codes):
+        # Nothing is unclear: the condition has another code of this family.
+        return Unasked(case.finding.id, "the note documents it in another region than the code's")
     status = {finding.item: finding.status for finding in case.check.findings}
     waiting = [item for item in case.item.after if status.get(item) is not Status.MET]
     if waiting:
@@ -297,7 +307,7 @@ def _offered(form: QueryForm, case: _Case) -> dict[str, tuple[Mention, ...]]:
         # They ask how a matter stands that the note itself states and doubts, or tells in two ways.
         return {choice: tuple(map(_as_mention, case.finding.evidence)) for choice in form.choices}
     supported = {
-        label: tuple(m for m in _mentions(case) if _supports(m, form.of, value, case))
+        label: tuple(m for m in case.mentions if _supports(m, form.of, value, case))
         for value, label in form.labels.items()
     }
     return {label: mentions for label, mentions in supported.items() if mentions}
@@ -322,7 +332,7 @@ def _quoted(case: _Case, supporting: Sequence[Mention]) -> list[Indicator]:
     What supports an option, what decided the finding, what the template names, and what of it is denied.
     """
     own = [_as_mention(evidence) for evidence in case.finding.evidence]
-    ranks = [(_rank(m, case.template.indicators, case), m) for m in _mentions(case)]
+    ranks = [(_rank(m, case.template.indicators, case), m) for m in case.mentions]
     named = [
         mention
         for _, mention in sorted(
@@ -357,11 +367,27 @@ def _add(found: list[Indicator], mentions: Iterable[Mention], most: int, case: _
         known = next((n for n, indicator in enumerate(found) if _holds(indicator, mention)), None)
         if known is None:
             indicator = _indicator(mention, case)
-            if indicator is not None:
-                found.append(indicator)
-                added += 1
+            added += indicator is not None and _place_in(found, indicator, case)
         elif mention.assertion in _DENIALS and not found[known].contrary:
             found[known] = replace(found[known], assertion=mention.assertion)
+
+
+def _place_in(found: list[Indicator], new: Indicator, case: _Case) -> bool:
+    """Add a quote, or let one it overlaps say both; whether it was added as one more."""
+    known = next((n for n, old in enumerate(found) if old.start < new.end and new.start < old.end), None)
+    if known is None:
+        found.append(new)
+        return True
+    old = found[known]
+    start, end = min(old.start, new.start), max(old.end, new.end)
+    first = old if old.start <= new.start else new
+    found[known] = replace(
+        first,
+        end=end,
+        quote=case.report.note.text[start:end],
+        assertion=new.assertion if new.contrary else old.assertion,
+    )
+    return False
 
 
 def _one_each(mentions: Sequence[Mention]) -> list[Mention]:
@@ -412,18 +438,13 @@ def _as_mention(evidence: Evidence) -> Mention:
 # ── the names templates use ─────────────────────────────────────────────────────────────────────
 
 
-def _mentions(case: _Case) -> tuple[Mention, ...]:
-    """What was read that a template can name: the facts of the report, and what is the condition itself."""
-    return tuple(dict.fromkeys((*case.report.mentions, *case.check.condition)))
-
-
 def _rank(mention: Mention, names: Sequence[str], case: _Case) -> int | None:
     """Which of `names` ("concept", "concept/value", "condition") the mention is, counted; None when it is none."""
     for number, name in enumerate(names):
-        if name in (mention.key, mention.concept) or (name == CONDITION and mention in case.check.condition):
+        if name in (mention.key, mention.concept) or (name == CONDITION and mention in case.condition):
             return number
     return None
 
 
 def _affirmed(names: Sequence[str], case: _Case) -> Iterator[Mention]:
-    return (m for m in _mentions(case) if m.assertion is Assertion.AFFIRMED and _rank(m, names, case) is not None)
+    return (m for m in case.mentions if m.assertion is Assertion.AFFIRMED and _rank(m, names, case) is not None)

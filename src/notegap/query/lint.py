@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 from notegap.model import QueryRule, RulePart
 from notegap.query.checks import CHECKS, Span
@@ -112,6 +113,10 @@ def json_verdict(verdict: Verdict) -> str:
         )
         + "\n"
     )
+
+
+VERDICTS: Mapping[str, Callable[[Verdict], str]] = MappingProxyType({"text": text_verdict, "json": json_verdict})
+"""Format name → what prints a verdict in it."""
 
 
 # ── judging ─────────────────────────────────────────────────────────────────────────────────────

@@ -6,11 +6,15 @@ import re
 
 _LONGEST = 30
 """Words a quote has at most; a run-on dictation has no end of sentence for pages."""
+
 _AROUND = 10
 """Words kept on each side of a mention in a longer sentence."""
 
 _BEFORE = 40
 """Words kept before a mention that something before it denies or doubts."""
+
+_REACH = 2_000
+"""Characters on each side in which the sentence's ends are looked for."""
 
 # A sentence ends at a stop before a space, or at a line's end, unless the next line goes on in lower case.
 _END = re.compile(r"[.!?](?=\s)|\n\s*\n|\n(?!\s*[a-z])|\r(?!\n)")
@@ -33,11 +37,12 @@ def passage(text: str, start: int, end: int, *, from_start: bool = False) -> tup
 
 
 def _sentence(text: str, start: int, end: int) -> tuple[int, int]:
-    first = 0
-    for stop in _END.finditer(text, 0, start):
+    first = max(0, start - _REACH)
+    for stop in _END.finditer(text, first, start):
         first = stop.end()
-    following = _END.search(text, end)
-    last = following.end() if following is not None else len(text)
+    furthest = min(len(text), end + _REACH)
+    following = _END.search(text, end, furthest)
+    last = following.end() if following is not None else furthest
     while first < start and not _says(text[first]):
         first += 1
     while last > end and text[last - 1].isspace():
