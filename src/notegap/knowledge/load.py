@@ -3,13 +3,14 @@
 The installed package carries both folders inside itself, a checkout at its root; the package is looked at first.
 A further directory holds `concepts/`, `checklists/`, `queries/`, `query_rules/`, or any of the files of models/,
 directly or in folders named `patterns` and `models`: its concepts add values and ways to write them, a checklist, a
-query template or a query rule of a known id takes the place of ours, cues and sections are added after ours.
+query template or a query rule of a known id takes the place of ours, a template also asks for its items in place of
+ours, cues and sections are added after ours.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -344,7 +345,6 @@ def _merge(shipped: _Part, added: _Part) -> _Part:
         ours = concepts.get(concept.name)
         concepts[concept.name] = concept if ours is None else _join_concepts(ours, concept)
     checklists = {checklist.id: checklist for checklist in (*shipped.checklists, *added.checklists)}
-    templates = {template.id: template for template in (*shipped.query_templates, *added.query_templates)}
     rules = {rule.id: rule for rule in (*shipped.query_rules, *added.query_rules)}
     sections = {section.name: section for section in shipped.sections}
     for section in added.sections:
@@ -355,10 +355,20 @@ def _merge(shipped: _Part, added: _Part) -> _Part:
         joined,
         concepts=tuple(concepts.values()),
         checklists=tuple(checklists.values()),
-        query_templates=tuple(templates.values()),
+        query_templates=(*_not_asked_by(added.query_templates, shipped.query_templates), *added.query_templates),
         query_rules=tuple(rules.values()),
         sections=tuple(sections.values()),
     )
+
+
+def _not_asked_by(theirs: Sequence[QueryTemplate], ours: Sequence[QueryTemplate]) -> Iterator[QueryTemplate]:
+    """Our templates without the items that theirs ask for; one of a known id is replaced whole."""
+    ids = {template.id for template in theirs}
+    taken = {asked.item for template in theirs for asked in template.items}
+    for template in ours:
+        left = tuple(asked for asked in template.items if asked.item not in taken)
+        if left and template.id not in ids:
+            yield replace(template, items=left)
 
 
 def _join_concepts(ours: Concept, theirs: Concept) -> Concept:

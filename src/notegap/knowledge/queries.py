@@ -39,8 +39,8 @@ ANY_ITEM = "*"
 """The item of the template that asks for whatever no other template asks for."""
 
 CONDITION = "condition"
-PARTS_OF_A_QUERY = ("title", "question", "option", "quote", "own", "anywhere")
-"""Where a rule may look: `own` is all but the quotes, `anywhere` all of it."""
+PARTS_OF_A_QUERY = ("title", "question", "option", "quote", "indicator", "own", "anywhere")
+"""Where a rule may look: `indicator` is what tells of the record without quotation marks, `own` all but the quotes."""
 
 CHECKS = (
     "length",
@@ -89,7 +89,9 @@ def template(view: View) -> QueryTemplate:
 
 def _item(view: View) -> QueryItem:
     fields = mapping(
-        view, required=("item",), optional=("changes", "when", "after", "presumes", "unless_placed", "unless_elsewhere", "ask")
+        view,
+        required=("item",),
+        optional=("changes", "when", "after", "presumes", "unless_placed", "unless_elsewhere", "ask"),
     )
     name = text(fields["item"])
     if name != ANY_ITEM and _ITEM.fullmatch(name) is None:

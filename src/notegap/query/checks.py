@@ -66,12 +66,14 @@ def option_support(query: QueryParts, part: RulePart) -> Iterator[Span]:
 
 
 def emphasis(query: QueryParts, part: RulePart) -> Iterator[Span]:
-    """An option set off in bold, or in capitals when the others are not."""
+    """A stretch of the question in bold, or an option set off in bold or in capitals when the others are not."""
+    for question in query.of("question"):
+        for bold in _EMPHASIS.finditer(question.text):
+            yield question, bold.start(), bold.end()
     options = query.of("option")
     for option in options:
-        bold = _EMPHASIS.search(option.text)
         loud = _is_loud(option.text) and not all(_is_loud(other.text) for other in options)
-        if bold is not None or loud:
+        if loud or _EMPHASIS.search(option.text) is not None:
             yield option, 0, len(option.text)
 
 
@@ -103,7 +105,7 @@ CHECKS: Mapping[str, Callable[[QueryParts, RulePart], Iterator[Span]]] = Mapping
 
 
 def _undocumented(piece: Part, query: QueryParts, part: RulePart) -> Iterator[Span]:
-    quoted = " ".join(quote.text for quote in query.of("quote")).casefold()
+    quoted = " ".join(told.text for told in (*query.of("quote"), *query.of("indicator"))).casefold()
     for stem in part.words:
         found = re.search(rf"\b{re.escape(stem)}\w*", piece.text, re.IGNORECASE)
         if found is not None and stem.casefold() not in quoted:

@@ -210,7 +210,7 @@ def _cases(report: Report, knowledge: Knowledge) -> Iterator[_Case]:
 def _too_early(case: _Case) -> Unasked | None:
     """Why a question would presume what the note does not say: asked now, it would put a diagnosis into the record."""
     if case.finding.status not in case.item.when:
-        return Unasked(case.finding.id, "the note answers it: it denies it")
+        return Unasked(case.finding.id, "the note answers it with a denial")
     if case.item.unless_placed and any(m.at for m in _affirmed((CONDITION,), case)):
         return Unasked(case.finding.id, "the note says where it is")
     if case.item.unless_elsewhere and any(code in case.checklist.codes for code in case.check.suggested_codes):

@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class QueryParts:
-    """One query's parts by name: title, question, option, quote, own (all but the quotes), anywhere (all).
+    """One query's parts by name: title, question, option, quote, indicator, own (all but the quotes), anywhere (all).
 
     `asks` False: a stretch of a file that holds no question, where only forbidden words are looked for.
     """
@@ -47,6 +47,7 @@ class QueryParts:
         return any(_CLOSED.match(part.text) for part in self.of("question"))
 
 
+_JSON = re.compile(r"\s*(?:\{|\[\s*\{)")
 _YES_NO = re.compile(r"^(yes|no)\b", re.IGNORECASE)
 _CLOSED = re.compile(
     r"(?:is|are|was|were|do|does|did|has|have|had|should|can|could|would|will)\b(?! you\b)", re.IGNORECASE
@@ -62,7 +63,18 @@ _ADMINISTRATIVE = re.compile(
     r"[ \t]*(?:to|from|date|dear|patient|mrn|account|encounter|provider|dob|id)\b[^\n]{0,12}[:,]", re.IGNORECASE
 )
 _RULER = re.compile(r"[ \t]*(?:-{3,}|={3,}|\*{3,})[ \t]*")
-_SENTENCE = re.compile(r"[^.?!:\n]*(?:[.!:](?!\s)[^.?!:\n]*)*\?")
+_END = re.compile(r"\?+|[.!:](?=\s|$)")
+_REQUEST = re.compile(
+    r"\b(?:please|kindly) (?:advise|choose|clarify|define|describe|document|explain|identify|indicate|provide|respond|"
+    r"select|specify|state)\b(?! (?:your (?:answer|response)|in an addendum))",
+    re.IGNORECASE,
+)
+_INDICATORS = re.compile(
+    r"[ \t#*]*(?:(?:relevant |pertinent |supporting )?clinical (?:indicators?|findings?|evidence|picture|information)|"
+    r"indicators?|(?:the )?(?:record|chart|documentation) (?:shows|states|includes|reveals|notes))\b"
+    r"[^:\n]*(?::|\**[ \t]*$)",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"[\s:._]*_{2,}\s*$|[\s:]+$")
 
 
@@ -71,7 +83,7 @@ def take_apart(text: str, where: str) -> list[QueryParts]:
 
     Raises NoteError when it is JSON of another shape.
     """
-    if text.lstrip()[:1] in ("{", "["):
+    if _JSON.match(text) is not None:
         return _from_json(text, where)
     return [_from_text(block, start) for block, start in _blocks(text)]
 
@@ -100,28 +112,58 @@ def _blocks(text: str) -> Iterator[tuple[str, int]]:
 def _from_text(block: str, begin: int) -> QueryParts:
     quotes = [(match.start(), match.end()) for match in _QUOTE.finditer(block)]
     own = _masked(block, quotes)
-    last_question = max((start for line, start in _lines(own) if "?" in line and not _BOX.search(line)), default=-1)
     title = _title(own)
-    options: list[Part] = []
-    questions: list[Part] = []
-    for line, start in _lines(own):
-        if title is not None and start <= title.start <= start + len(line):
-            continue
-        found = list(_options(line, start, after_question=start > last_question >= 0))
-        options += found
-        if not found:
-            questions += [_trimmed(m.group(), start + m.start()) for m in _SENTENCE.finditer(line)]
+    lines = [
+        (line, start) for line, start in _lines(own) if title is None or not start <= title.start <= start + len(line)
+    ]
+    asking = [(line, start) for line, start in lines if not _boxed(line)]
+    # Without a question mark, what is requested is the question: "Please clarify the type of ...:".
+    asked = [sentence for line, start in asking for sentence in _sentences(line, start)]
+    questions = [part for part in asked if part.text.endswith("?")] or [p for p in asked if _REQUEST.search(p.text)]
+    last = questions[-1].start if questions else len(own)
+    options = [option for line, start in lines for option in _options(line, start, after_question=start > last)]
+    indicators = [Part(line, start) for line, start in _indicators(lines, last)]
     return QueryParts(
         {
             "title": tuple(_moved([title] if title is not None else [], begin)),
             "question": tuple(_moved(questions, begin)),
             "option": tuple(_moved(options, begin)),
+            "indicator": tuple(_moved(indicators, begin)),
             "quote": tuple(Part(block[start:end], begin + start) for start, end in quotes),
             "own": (Part(own, begin),),
             "anywhere": (Part(block, begin),),
         },
         asks=bool(questions),
     )
+
+
+def _indicators(lines: Iterable[tuple[str, int]], question: int) -> Iterator[tuple[str, int]]:
+    """Lines that tell of the record without quotation marks: bullets before the question, what is called indicators."""
+    called = False
+    for line, start in lines:
+        if start + len(line) > question:
+            return
+        heading = _INDICATORS.match(line)
+        if heading is not None:
+            called = True
+            line, start = line[heading.end() :], start + heading.end()
+        elif not line.strip():
+            called = False
+        if line.strip() and (called or _BULLET.match(line)):
+            yield line, start
+
+
+def _sentences(line: str, start: int) -> Iterator[Part]:
+    begin = 0
+    for end in (*(match.end() for match in _END.finditer(line)), len(line)):
+        if line[begin:end].strip(" \t#"):
+            yield _trimmed(line[begin:end], start + begin)
+        begin = end
+
+
+def _boxed(line: str) -> bool:
+    box = _BOX.search(line)
+    return box is not None and not line[: box.start()].strip(" \t-*•+")
 
 
 def _title(own: str) -> Part | None:
@@ -132,17 +174,19 @@ def _title(own: str) -> Part | None:
         if called is not None and line[called.end() :].strip():
             return _trimmed(line[called.end() :], start + called.end())
     for line, start in lines:
-        if _RULER.fullmatch(line) or _ADMINISTRATIVE.match(line):
+        if _RULER.fullmatch(line) or _ADMINISTRATIVE.match(line) or line.rstrip().endswith(","):
             continue
-        if "?" in line or _BULLET.match(line) or line.rstrip().endswith(".") or _BOX.search(line):
+        if "?" in line or line.rstrip().endswith((".", ":")) or _BULLET.match(line) or _boxed(line):
+            return None
+        if _INDICATORS.match(line):
             return None
         return _trimmed(line, start)
     return None
 
 
 def _options(line: str, start: int, *, after_question: bool) -> Iterator[Part]:
-    boxes = list(_BOX.finditer(line))
-    if boxes and not line[: boxes[0].start()].strip(" \t-*•+"):
+    if _boxed(line):
+        boxes = list(_BOX.finditer(line))
         ends = [box.start() for box in boxes[1:]] + [len(line)]
         for box, end in zip(boxes, ends, strict=True):
             text = _BLANKS.sub("", line[box.end() : end])
@@ -222,6 +266,7 @@ def _from_query(query: dict[str, Any], path: str) -> QueryParts:
             "question": question,
             "option": options,
             "quote": quotes,
+            "indicator": quotes,
             "own": own,
             "anywhere": (*own, *quotes),
         },
