@@ -40,6 +40,16 @@ def readme() -> str:
     return README.read_text(encoding="utf-8")
 
 
+def commands() -> dict[str, click.Command]:
+    """Every command by the words that call it; a group's usual command is called by the group's name."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.commands.items():
+        inner = command.commands if isinstance(command, click.Group) else {}
+        usual = getattr(command, "usual", "")
+        found |= {name if word == usual else f"{name} {word}": each for word, each in inner.items()} or {name: command}
+    return found
+
+
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {"COLUMNS": "80"}
     return subprocess.run(
@@ -73,7 +83,7 @@ def test_the_python_example_prints_what_it_shows(number: int) -> None:
 
 
 def test_the_blocks_are_there() -> None:
-    assert (len(CONSOLE.findall(readme())), len(PYTHON.findall(readme()))) == (1, 1)
+    assert (len(CONSOLE.findall(readme())), len(PYTHON.findall(readme()))) == (2, 1)
 
 
 def test_the_floors_are_those_that_are_held() -> None:
@@ -87,8 +97,8 @@ def test_the_floors_are_those_that_are_held() -> None:
 def test_every_command_with_its_options_is_documented() -> None:
     sections = readme().partition("## Commands")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", sections.replace("\\|", "/"), re.MULTILINE))
-    assert [name for name in cli.commands.commands if f"| `notegap {name} " not in sections] == []
-    for name, command in cli.commands.commands.items():
+    assert [name for name in commands() if f"| `notegap {name} " not in sections] == []
+    for name, command in commands().items():
         for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
             takes = rows.get(f"`{option.opts[0]}`")
             assert takes is not None, f"{option.opts[0]} of {name} is not in the README"
@@ -96,8 +106,9 @@ def test_every_command_with_its_options_is_documented() -> None:
 
 
 def test_every_format_is_documented_for_the_commands_that_print_it() -> None:
-    lines = {line.split()[2]: line for line in readme().splitlines() if line.startswith("| `notegap ")}
-    for name, command in cli.commands.commands.items():
+    rows = [line for line in readme().splitlines() if line.startswith("| `notegap ")]
+    lines = {re.findall(r"`notegap ((?:[a-z]+ ?)+)", row)[0].strip(): row for row in rows}
+    for name, command in commands().items():
         formats = [parameter.type for parameter in command.params if parameter.name == "format_"]
         written = re.findall(r"`(\w+)`", lines[name].rpartition(" | ")[2])
         assert written == [choice for type_ in formats if isinstance(type_, click.Choice) for choice in type_.choices]
