@@ -227,6 +227,9 @@ def test_date_of_service_is_told(ask: Ask) -> None:
         ("- bullet words\n- other", "bullet words", False),
         ("Heading\nsoft words\nwrap here.\nNext", "Heading\nsoft words\nwrap here.", False),
         ("Dose 2.5 mg words daily", "Dose 2.5 mg words daily", False),
+        ("Mother has\nwords.", "Mother has\nwords.", False),
+        ("No sign of anything in this line that is as long as a page at\nL4 words. Next", None, False),
+        ("HPI: pain\nExam: words", "Exam: words", False),
         (
             " ".join(["a"] * 60 + ["words"] + ["b"] * 60),
             " ".join(["a"] * 10 + ["words"] + ["b"] * 10),
@@ -235,10 +238,10 @@ def test_date_of_service_is_told(ask: Ask) -> None:
         ("No " + "x " * 38 + "words " + "y " * 60, "No " + "x " * 38 + "words " + "y " * 9 + "y", True),
     ],
 )
-def test_the_stretch_that_is_quoted(text: str, quote: str, from_start: bool) -> None:
+def test_the_stretch_that_is_quoted(text: str, quote: str | None, from_start: bool) -> None:
     at = text.index("words")
     start, end = passage(text, at, at + 5, from_start=from_start)
-    assert text[start:end] == quote
+    assert text[start:end] == (text.removesuffix(" Next") if quote is None else quote)
 
 
 # ── waivers ─────────────────────────────────────────────────────────────────────────────────────
@@ -277,6 +280,14 @@ def test_compose_alone_heeds_expiry(analyzer: Analyzer) -> None:
 
 
 WHOLE = "{id: M24.28/region, note: all, reason: r, author: a, expires: 2027-01-01}"
+
+
+def test_the_waiver_of_the_readme_holds(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(waivers:\n(?:.*\n)*?)```\n", readme)
+    (tmp_path / "w.yaml").write_text(block, encoding="utf-8")
+    (waived,) = load_waivers(tmp_path / "w.yaml", load_knowledge())
+    assert (waived.id, waived.note, waived.expires) == ("M53.2X7/plan", "all", date(2027, 6, 30))
 
 
 @pytest.mark.parametrize(

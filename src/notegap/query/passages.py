@@ -16,8 +16,12 @@ _BEFORE = 40
 _REACH = 2_000
 """Characters on each side in which the sentence's ends are looked for."""
 
-# A sentence ends at a stop before a space, or at a line's end, unless the next line goes on in lower case.
-_END = re.compile(r"[.!?](?=\s)|\n\s*\n|\n(?!\s*[a-z])|\r(?!\n)")
+_WRAPPED = 60
+"""A line as long as this ends where it was wrapped, not where its sentence does, unless a stop closes it."""
+
+# A stop before a space, an empty line, or a line's end.
+_END = re.compile(r"[.!?](?=\s)|\n\s*\n|\n|\r(?!\n)")
+_GOES_ON = re.compile(r"\s*[a-z]")
 _WORD = re.compile(r"\S+")
 
 
@@ -38,16 +42,30 @@ def passage(text: str, start: int, end: int, *, from_start: bool = False) -> tup
 
 def _sentence(text: str, start: int, end: int) -> tuple[int, int]:
     first = max(0, start - _REACH)
-    for stop in _END.finditer(text, first, start):
-        first = stop.end()
-    furthest = min(len(text), end + _REACH)
-    following = _END.search(text, end, furthest)
-    last = following.end() if following is not None else furthest
+    last = min(len(text), end + _REACH)
+    for stop in _END.finditer(text, first, last):
+        if not _ends(text, stop):
+            continue
+        if stop.end() <= start:
+            first = stop.end()
+        elif stop.end() > end:
+            last = stop.end()
+            break
     while first < start and not _says(text[first]):
         first += 1
     while last > end and text[last - 1].isspace():
         last -= 1
     return first, last
+
+
+def _ends(text: str, stop: re.Match[str]) -> bool:
+    """Whether a sentence ends here: at a line's end only where the next line does not go on with it."""
+    if stop[0] != "\n":
+        return True
+    if _GOES_ON.match(text, stop.end()):
+        return False
+    length = stop.start() - (text.rfind("\n", 0, stop.start()) + 1)
+    return length < _WRAPPED or text[max(0, stop.start() - 3) : stop.start()].rstrip()[-1:] in (".", ":", ";", "!", "?")
 
 
 def _says(char: str) -> bool:
