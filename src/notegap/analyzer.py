@@ -80,6 +80,7 @@ class Analyzer:
             checks=checks,
             codes_from=chosen,
             suggestions=self._suggestions(note, mentions, checks),
+            helpers=tuple(m for m in mentions if m.concept not in FACTS),
         )
 
     def extract(self, note: Note) -> tuple[Mention, ...]:

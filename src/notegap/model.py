@@ -679,7 +679,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What notegap says about one note. `codes_from` tells how the codes were chosen when none were given."""
+    """What notegap says about one note. `codes_from` tells how the codes were chosen when none were given.
+
+    `helpers` are the mentions of the concepts that only help to assess: a query may quote them, no format prints them.
+    """
 
     note: Note
     code_set: str
@@ -687,6 +690,7 @@ class Report:
     checks: tuple[CodeCheck, ...]
     codes_from: str = "asked"
     suggestions: tuple[Suggestion, ...] = ()
+    helpers: tuple[Mention, ...] = ()
 
     @property
     def has_gaps(self) -> bool:

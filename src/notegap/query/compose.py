@@ -176,7 +176,7 @@ def compose_sheet(
 class _Case:
     """One open finding, the template that asks for it, and what both are read with.
 
-    `mentions` is what a template can name: the facts of the report, and what is the condition itself.
+    `mentions` is what a template can name: all that was read, and what is the condition itself.
     """
 
     report: Report
@@ -196,7 +196,7 @@ def _cases(report: Report, knowledge: Knowledge) -> Iterator[_Case]:
     for check in report.checks:
         checklist = knowledge.checklist(check.code)
         condition = frozenset(check.condition)
-        mentions = tuple(dict.fromkeys((*report.mentions, *check.condition)))
+        mentions = tuple(dict.fromkeys((*report.mentions, *report.helpers, *check.condition)))
         for finding in check.findings if checklist is not None else ():
             assert checklist is not None
             found = templates.get(f"{checklist.id}/{finding.item}")
