@@ -373,20 +373,19 @@ def _add(found: list[Indicator], mentions: Iterable[Mention], most: int, case: _
 
 
 def _place_in(found: list[Indicator], new: Indicator, case: _Case) -> bool:
-    """Add a quote, or let one it overlaps say both; whether it was added as one more."""
-    known = next((n for n, old in enumerate(found) if old.start < new.end and new.start < old.end), None)
-    if known is None:
+    """Add a quote, or let it and those it overlaps be one; whether it was added as one more."""
+    touched = [old for old in found if old.start < new.end and new.start < old.end]
+    if not touched:
         found.append(new)
         return True
-    old = found[known]
-    start, end = min(old.start, new.start), max(old.end, new.end)
-    first = old if old.start <= new.start else new
-    found[known] = replace(
-        first,
-        end=end,
-        quote=case.report.note.text[start:end],
-        assertion=new.assertion if new.contrary else old.assertion,
-    )
+    first = min((*touched, new), key=lambda indicator: indicator.start)
+    end = max(indicator.end for indicator in (*touched, new))
+    denied = next((indicator for indicator in (*touched, new) if indicator.contrary), touched[0])
+    at = found.index(touched[0])
+    quote = case.report.note.text[first.start : end]
+    found[at] = replace(first, end=end, quote=quote, assertion=denied.assertion)
+    for old in touched[1:]:
+        found.remove(old)
     return False
 
 
