@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from notegap.assess import assess, codes_for
+from notegap.assess import assess, pointers
 from notegap.assess.checks import CHECKS
 from notegap.errors import KnowledgeError
 from notegap.icd10cm import load
@@ -1077,4 +1077,5 @@ SUBLUXED = checklist(
 )
 def test_codes_the_facts_point_to(mentions: list[Mention], wanted: tuple[str, ...]) -> None:
     family = checklist(family="M49.88", codes=SPONDYLOPATHY_CODES)
-    assert codes_for(mentions, knowledge(LIGAMENT, UNSTABLE, SUBLUXED, family), CODES) == wanted
+    found = pointers(mentions, knowledge(LIGAMENT, UNSTABLE, SUBLUXED, family), CODES)
+    assert tuple(pointer.code for pointer in found) == wanted

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from notegap.assess import assess, codes_for
+from notegap.assess import assess, pointers
 from notegap.errors import UsageError
 from notegap.icd10cm import CodeSet, load, normalize
 from notegap.knowledge import load_knowledge
-from notegap.model import FACTS, Assertion, CodeCheck, Knowledge, Mention, Note, Report, Suggestion
+from notegap.model import FACTS, Assertion, CodeCheck, Knowledge, Mention, Note, Pointer, Report, Suggestion
 
 if TYPE_CHECKING:
     from notegap.extract import Extractor
@@ -67,7 +67,8 @@ class Analyzer:
         """
         asked = tuple(dict.fromkeys(normalize(code) for code in note.codes))
         mentions = self.read(note)
-        codes, chosen = self._choose(asked, note, mentions)
+        pointed = pointers(mentions, self.knowledge, self.codes)
+        codes, chosen = self._choose(asked, note, pointed)
         checks = tuple(
             assess(self.knowledge.checklist(code), code, mentions, note, self.codes, self.knowledge.coding)
             for code in codes
@@ -81,6 +82,7 @@ class Analyzer:
             codes_from=chosen,
             suggestions=self._suggestions(note, mentions, checks),
             helpers=tuple(m for m in mentions if m.concept not in FACTS),
+            points_to=pointed,
         )
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
@@ -113,14 +115,13 @@ class Analyzer:
         checklist = self.knowledge.checklist(code)
         return frozenset(r.id for r in checklist.requires if r.suggest) if checklist is not None else frozenset()
 
-    def _choose(self, asked: Sequence[str], note: Note, mentions: Sequence[Mention]) -> tuple[Sequence[str], str]:
+    def _choose(self, asked: Sequence[str], note: Note, pointed: Sequence[Pointer]) -> tuple[Sequence[str], str]:
         if asked:
             return asked, "asked"
         written = self._written(note.text)
         if written:
             return written, "note"
-        pointed = codes_for(mentions, self.knowledge, self.codes)
-        return pointed, "facts" if pointed else "none"
+        return tuple(pointer.code for pointer in pointed), "facts" if pointed else "none"
 
     def _written(self, text: str) -> tuple[str, ...]:
         """The codes written in the note that a checklist covers, or that the code set knows."""

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +197,7 @@ def _format_option(*names: str) -> Callable[[_Command], _Command]:
     help="The codes on the claim in their order, separated by commas; sequencing is checked against them.",
 )
 @_note_options
-@_format_option("text", "json", "jsonl", "sarif")
+@_format_option("text", "json", "jsonl", "html", "sarif")
 @_snippets_option
 @_out_option
 def check(
@@ -615,6 +616,34 @@ def selftest(directory: Path | None) -> int:
     if not results:
         return NOTHING_READ
     return BROKEN if failed else COMPLETE
+
+
+@commands.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
+@_patterns_option
+@click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
+def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) -> int:
+    """Serve the page on this machine: a note beside its checklist, which follows the note as it is edited.
+
+    It answers to this machine only and keeps nothing.
+    """
+    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if lacking:
+        raise UsageError(
+            f"`notegap serve` needs {' and '.join(lacking)}, which are not installed: pip install 'notegap[serve]'"
+        )
+    from notegap.service.serve import serve as run_server
+
+    def ready(address: str) -> None:
+        print_out(f"notegap is at {address}  (Ctrl+C stops it)\n")
+        if browser and sys.stdout.isatty():
+            import webbrowser
+
+            webbrowser.open(address)
+
+    run_server(_analyzer(patterns), port=port, max_bytes=max_bytes, ready=ready)
+    return COMPLETE
 
 
 def _analyzer(patterns: tuple[Path, ...]) -> Analyzer:

@@ -678,8 +678,19 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """A code the note's facts point to, asked for or not, with those facts. `title` empty: a family, not a code."""
+
+    code: str
+    title: str
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What notegap says about one note. `codes_from` tells how the codes were chosen when none were given.
+    """What notegap says about one note.
+
+    `codes_from` tells how the codes were chosen: "asked", "note" (written in it), "facts" or "none".
 
     `helpers` are the mentions of the concepts that only help to assess: a query may quote them, no format prints them.
     """
@@ -691,6 +702,7 @@ class Report:
     codes_from: str = "asked"
     suggestions: tuple[Suggestion, ...] = ()
     helpers: tuple[Mention, ...] = ()
+    points_to: tuple[Pointer, ...] = ()
 
     @property
     def has_gaps(self) -> bool:

@@ -10,12 +10,12 @@ from notegap.assess.context import Context, regions_of
 from notegap.assess.evaluate import context_of
 from notegap.assess.findings import alert_finding, decide, decide_alert, evidence_of, requirement_finding
 from notegap.assess.general import INVALID_ITEM, coding_findings, invalid_finding
-from notegap.assess.point import codes_for
+from notegap.assess.point import pointers
 from notegap.assess.sites import code_in, family_of, is_reportable, site_codes
 from notegap.icd10cm import CodeSet
 from notegap.model import Assertion, Checklist, CodeCheck, Coding, Finding, Mention, Note, Status
 
-__all__ = ["assess", "codes_for"]
+__all__ = ["assess", "pointers"]
 
 
 def assess(

@@ -1,4 +1,4 @@
-"""The codes a note's facts point to, when nobody said which to check."""
+"""The codes a note's facts point to, with the facts: what is checked when nobody said which."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Sequence
 
 from notegap.assess.context import AFFIRMED, regions_of
 from notegap.assess.evaluate import Lens, context_of, evaluate
+from notegap.assess.findings import evidence_of
 from notegap.assess.sites import site_codes
 from notegap.icd10cm import CodeSet
-from notegap.model import Assertion, Checklist, Coding, Knowledge, Mention, Note
+from notegap.model import Assertion, Checklist, Coding, Knowledge, Mention, Note, Pointer
 
 
-def codes_for(mentions: Sequence[Mention], knowledge: Knowledge, codes: CodeSet) -> tuple[str, ...]:
+def pointers(mentions: Sequence[Mention], knowledge: Knowledge, codes: CodeSet) -> tuple[Pointer, ...]:
     """The codes the facts point to, in the order of the checklists, one a documented region.
 
     Where nothing affirmed points anywhere, what is only suspected does: its gaps are what the note lacks.
     """
     for lens in (AFFIRMED, AFFIRMED | {Assertion.UNCERTAIN}):
         found = [
-            code
+            pointer
             for checklist in knowledge.checklists
-            for code in _codes_of(checklist, mentions, lens, codes, knowledge.coding)
+            for pointer in _pointers_of(checklist, mentions, lens, codes, knowledge.coding)
         ]
         if found:
-            return tuple(dict.fromkeys(found))
+            return tuple({pointer.code: pointer for pointer in reversed(found)}.values())[::-1]
     return ()
 
 
-def _codes_of(
+def _pointers_of(
     checklist: Checklist, mentions: Sequence[Mention], lens: Lens, codes: CodeSet, coding: Coding
-) -> tuple[str, ...]:
+) -> tuple[Pointer, ...]:
     if checklist.points_to is None:
         return ()
     context = context_of(checklist, checklist.id, mentions, Note(id="", text=""), codes, coding)
@@ -39,4 +40,15 @@ def _codes_of(
     told = [mention for mention in (*evidence, *context.condition) if mention.assertion in lens]
     regions = {region for mention in told for region in regions_of(mention)}
     # A family without an unspecified site (M99.2-) is checked as a whole: the region is the first thing it lacks.
-    return site_codes(checklist, regions, codes) or site_codes(checklist, (), codes) or (checklist.id,)
+    found = site_codes(checklist, regions, codes) or site_codes(checklist, (), codes) or (checklist.id,)
+    return tuple(
+        Pointer(
+            code=code, title=codes.title(code), evidence=evidence_of(_of_site(code, told, checklist, codes) or told)
+        )
+        for code in found
+    )
+
+
+def _of_site(code: str, told: Sequence[Mention], checklist: Checklist, codes: CodeSet) -> list[Mention]:
+    """The mentions that are tied to the site of `code`."""
+    return [mention for mention in told if code in site_codes(checklist, regions_of(mention), codes)]

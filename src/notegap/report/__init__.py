@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from notegap.model import Report
+from notegap.report.html import html_report
 from notegap.report.json import json_report, jsonl_report
 from notegap.report.page import Page
 from notegap.report.sarif import sarif_report, sarif_run
@@ -16,6 +17,7 @@ FORMATS: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType(
         "text": text_report,
         "json": json_report,
         "jsonl": jsonl_report,
+        "html": html_report,
         "sarif": sarif_report,
     }
 )

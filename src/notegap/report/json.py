@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import notegap
-from notegap.model import SCHEMA_VERSION, CodeCheck, Finding, Mention, Note, Report, Suggestion
+from notegap.model import SCHEMA_VERSION, CodeCheck, Evidence, Finding, Mention, Note, Report, Suggestion
 from notegap.report.page import Page, suggestions
 
 
@@ -43,6 +43,10 @@ def as_dict(report: Report) -> dict[str, Any]:
         "mentions": [mention_as_dict(mention) for mention in report.mentions],
         "checks": [_check(check) for check in report.checks],
         "suggestions": [_suggestion(suggestion) for suggestion in report.suggestions],
+        "points_to": [
+            {"code": pointer.code, "title": pointer.title, "evidence": _evidence(pointer.evidence)}
+            for pointer in report.points_to
+        ],
     }
 
 
@@ -136,6 +140,10 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
     }
 
 
+def _evidence(evidence: Iterable[Evidence]) -> list[dict[str, Any]]:
+    return [{"start": each.start, "end": each.end, "text": each.text} for each in evidence]
+
+
 def _finding(finding: Finding) -> dict[str, Any]:
     shape: dict[str, Any] = {"id": finding.id, "kind": finding.kind}
     if finding.severity is not None:
@@ -149,6 +157,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "basis": list(finding.basis),
         "why": finding.why,
         "place": finding.place,
-        "evidence": [{"start": e.start, "end": e.end, "text": e.text} for e in finding.evidence],
+        "evidence": _evidence(finding.evidence),
         "codes": list(finding.codes),
     }

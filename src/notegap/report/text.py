@@ -45,6 +45,18 @@ def text_report(report: Report, page: Page) -> str:
     return render(lines, page)
 
 
+def gaps_text(report: Report, page: Page) -> str:
+    """Only what is open, as a message to whoever wrote the note: each question, where its answer belongs, the quote."""
+    lines: list[str] = []
+    for check in report.checks:
+        lines += ["", f"{check.code} {check.title}".rstrip()] if lines else [f"{check.code} {check.title}".rstrip()]
+        still_open = sorted((f for f in check.findings if f.is_open), key=lambda f: f.kind == "alert")
+        lines += [_gap_line(finding) for finding in still_open]
+        if not still_open:
+            lines.append(f"- {'No gaps.' if is_covered(check) else 'Not checked: no checklist covers this code.'}")
+    return "\n".join(lines or [_NOTHING_CHECKED]) + "\n"
+
+
 def text_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
     """What was read in a note, in the note's order: where, what, how it stands, what it is tied to, the quote."""
     ordered = sorted(mentions, key=lambda mention: (mention.start, mention.end, mention.key))
@@ -79,7 +91,7 @@ def _header(report: Report, source: str, width: int) -> Iterator[Text]:
 
 def _check(check: CodeCheck, report: Report, source: str, width: int) -> Iterator[Text]:
     yield from wrapped(_title(check), width, 2)
-    yield from wrapped(Text(_standing(check, report), "dim" if check.billable else "red"), width, 2)
+    yield from wrapped(Text(standing(check, report), "dim" if check.billable else "red"), width, 2)
     gaps = [f for f in check.findings if f.status.is_gap]
     alerts = [f for f in check.findings if f.status is Status.RAISED]
     for finding in gaps + alerts:
@@ -95,15 +107,16 @@ def _title(check: CodeCheck) -> Text:
     return Text.assemble((check.code, "bold underline"), (f" {check.title}" if check.title else "", "bold"))
 
 
-def _standing(check: CodeCheck, report: Report) -> str:
+def standing(check: CodeCheck, report: Report, *, alone: bool = False) -> str:
+    """What the code set says of a code, why it is checked and, unless it is shown `alone`, what came out."""
     if not check.valid:
         standing = f"not a code of {report.code_set}"
     else:
         standing = "valid, billable" if check.billable else "valid, not billable: a longer code is needed"
     parts = [standing, *filter(None, [_CODES_FROM.get(report.codes_from)])]
-    if not _is_covered(check):
+    if not is_covered(check):
         parts.append("no checklist covers it")
-    elif len(report.checks) > 1:
+    elif len(report.checks) > 1 and not alone:
         parts.append(tally([check]))
     return "; ".join(parts)
 
@@ -127,6 +140,15 @@ def _suggestion(suggestion: Suggestion, note: str) -> Text:
     like = f"{suggestion.alias} ({suggestion.code}, {suggestion.score:.2f})"
     said = Text.assemble(("    ? ", "blue"), "The note says ", (quote, "green"), f" at {where}, which reads like ")
     return said.append(f"{like}; a person has to judge.")
+
+
+def _gap_line(finding: Finding) -> str:
+    kind = finding.status.value if finding.alert is None else finding.alert.value
+    facts = [kind, f"belongs in: {finding.place.replace('_', ' ')}" if finding.place else ""]
+    facts += [f"the note says {_quote(evidence)}" for evidence in finding.evidence[:1]]
+    if finding.codes:
+        facts.append(f"see {', '.join(finding.codes)}")
+    return f"- {finding.ask or finding.message} ({'; '.join(filter(None, facts))})"
 
 
 def _remarks(finding: Finding) -> Iterator[str]:
@@ -180,15 +202,16 @@ def _closing(report: Report) -> Text:
     if not report.checks:
         return Text(_NOTHING_CHECKED, "bold yellow")
     lead = f"{len(report.checks)} codes: " if len(report.checks) > 1 else ""
-    said = [tally(report.checks)] if any(_is_covered(check) for check in report.checks) else []
-    uncovered = ", ".join(check.code for check in report.checks if not _is_covered(check))
+    said = [tally(report.checks)] if any(is_covered(check) for check in report.checks) else []
+    uncovered = ", ".join(check.code for check in report.checks if not is_covered(check))
     if uncovered:
         # Without a checklist "no gaps" would only mean that none was looked for.
         said.append(f"what {uncovered} needs was not checked: no checklist covers it")
     return Text(lead + "; ".join(said), "bold red" if report.has_gaps else "bold green")
 
 
-def _is_covered(check: CodeCheck) -> bool:
+def is_covered(check: CodeCheck) -> bool:
+    """Whether a checklist was there to check the code by."""
     return any(finding.kind == "requirement" for finding in check.findings)
 
 

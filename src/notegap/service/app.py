@@ -1,0 +1,100 @@
+"""The application: what is served, by which rules, and what is answered when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import notegap
+from notegap.analyzer import Analyzer
+from notegap.errors import DataError, KnowledgeError, NotegapError
+from notegap.model import Note, Report
+from notegap.notes.text import MAX_BYTES
+from notegap.service.guard import Guard
+from notegap.service.page import page_router
+from notegap.service.problems import problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """How the service runs. `hosts` are the values of the Host header it answers to, port included."""
+
+    hosts: frozenset[str]
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def max_body(self) -> int:
+        """The longest request body: a note as JSON, where a line end takes two characters, and what goes with it."""
+        return 2 * self.max_bytes + 65_536
+
+
+class OneAtATime:
+    """An analyzer that several requests share: reading is work for one processor, and takes its turn."""
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self.codes = analyzer.codes
+        self.knowledge = analyzer.knowledge
+        self._analyzer = analyzer
+        self._lock = threading.Lock()
+
+    def analyze(self, note: Note) -> Report:
+        """As `Analyzer.analyze`."""
+        with self._lock:
+            return self._analyzer.analyze(note)
+
+
+def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
+    """The application. It keeps nothing: a note is gone when its request is answered."""
+    app = FastAPI(
+        title="notegap",
+        version=notegap.__version__,
+        # The interactive documentation loads its script from a CDN.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(page_router(OneAtATime(analyzer), max_bytes=config.max_bytes))
+    app.add_exception_handler(RequestValidationError, _not_a_request)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(NotegapError, _cannot)
+    app.add_middleware(Guard, hosts=config.hosts, max_body=config.max_body)
+    return app
+
+
+# Starlette wants handlers of any Exception; each is registered for the one it tests for.
+
+
+def _not_a_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # Only where: pydantic's errors hold what was sent, which may be the note.
+    where = sorted({str(each["loc"][1]) for each in error.errors() if _is_field(each)})
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"What was sent cannot be read: {', '.join(where)}." if where else "What was sent cannot be read.",
+    )
+
+
+def _is_field(error: dict[str, object]) -> bool:
+    """Whether the error is about a field of ours: the name of one nobody knows comes from the sender."""
+    place = error["loc"]
+    return (
+        isinstance(place, tuple) and len(place) > 1 and isinstance(place[1], str) and error["type"] != "extra_forbidden"
+    )
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, headers=error.headers)
+
+
+def _cannot(_request: Request, error: Exception) -> Response:
+    if isinstance(error, KnowledgeError | DataError):
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked.")
+    # The message of a NotegapError is written for the user and carries no word of a note.
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

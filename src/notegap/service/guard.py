@@ -1,0 +1,114 @@
+"""What every request passes: who may ask, how much may be sent, what a browser may do with the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from notegap.errors import crash_site
+from notegap.service.problems import problem
+
+LOGGER = logging.getLogger("notegap.service")
+"""Where a crash is told: its type and its place, never its message, which may hold words of a note."""
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Sent with every answer."""
+
+_SAFE = frozenset({"GET", "HEAD"})
+
+
+class Guard:
+    """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message."""
+
+    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], max_body: int) -> None:
+        self.app = app
+        self.hosts = hosts
+        self.max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        refused = self._refusal(scope)
+        if refused is not None:
+            await problem(*refused)(scope, receive, send_guarded)
+            return
+        body = await _read(receive, self.max_body)
+        if body is None:
+            too_long = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
+            await too_long(scope, receive, send_guarded)
+            return
+        try:
+            await self.app(scope, _replay(body, receive), send_guarded)
+        except Exception as error:  # noqa: BLE001 - the server would log the message, which may hold words of the note
+            LOGGER.error("notegap broke: %s", crash_site(error))  # noqa: TRY400 - a traceback quotes the message
+            # An answer that has begun is cut off, which the browser sees.
+            if not started:
+                broke = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
+                await broke(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if host not in self.hosts:
+            # A name of someone else's that was made to mean this machine (DNS rebinding).
+            return HTTPStatus.MISDIRECTED_REQUEST, "This address is not served here."
+        if scope["method"] not in _SAFE:
+            origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+            if origin != f"http://{host}" if origin is not None else site not in (None, "same-origin", "none"):
+                return HTTPStatus.FORBIDDEN, "Another site may not ask in this page's name."
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.max_body:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit."
+        return None
+
+
+async def _read(receive: Receive, most: int) -> bytes | None:
+    """The body of a request; None when it is longer than `most`."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > most:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once, then what the server says: that the client has gone."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
