@@ -631,7 +631,7 @@ def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) 
     lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if lacking:
         raise UsageError(
-            f"`notegap serve` needs {' and '.join(lacking)}, which are not installed: pip install 'notegap[serve]'"
+            f"`notegap serve` needs {' and '.join(lacking)}, which is not installed: pip install 'notegap[serve]'"
         )
     from notegap.service.serve import serve as run_server
 

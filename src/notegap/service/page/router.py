@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache
@@ -26,6 +27,7 @@ from notegap.report.html.render import asset, legend
 from notegap.report.text import gaps_text
 
 _MOST_CODES = 50
+_HALF = re.compile("[\ud800-\udfff]")
 _Codes = Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=12)]
 
 
@@ -122,9 +124,7 @@ def page_router(reader: Reader, *, max_bytes: int) -> APIRouter:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         media_type, print_ = PRINTED[form]
         made = print_(analyze(asked), Page(source=asked.name))
-        # A lone surrogate has no bytes: what cannot be written is replaced, as on standard output.
-        body = made.encode("utf-8", "replace")
-        return Response(body, media_type=media_type, headers={"Content-Disposition": "attachment"})
+        return Response(made, media_type=media_type, headers={"Content-Disposition": "attachment"})
 
     @router.post("/page/codes")
     def codes(search: Search) -> Response:
@@ -139,8 +139,9 @@ def page_router(reader: Reader, *, max_bytes: int) -> APIRouter:
 
 
 def _note(asked: Asked, max_bytes: int) -> Note:
-    size = len(asked.text.encode("utf-8", "surrogatepass"))
-    if size > max_bytes:
+    if _HALF.search(asked.text) or _HALF.search(asked.name):
+        raise NoteError("The note has half a character in it (a surrogate without its other half).")
+    if len(asked.text.encode()) > max_bytes:
         raise NoteError(
             f"The note is longer than {max_bytes:,} bytes, the limit; `notegap serve --max-bytes` raises it."
         )

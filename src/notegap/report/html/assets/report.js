@@ -80,11 +80,13 @@ export function wire(root, goToPlace) {
 export function unfoldForPrint() {
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")].filter((each) => each.id.match(/^rest-|^facts$|^legend$/));
-    for (const each of folded) each.open = true;
+    const closed = [...document.querySelectorAll("details:not([open])")].filter((each) => /^(rest-.*|facts|legend)$/.test(each.id));
+    for (const each of closed) each.open = true;
+    folded.push(...closed);
   });
   addEventListener("afterprint", () => {
     for (const each of folded) each.open = false;
+    folded = [];
   });
 }
 

@@ -128,6 +128,12 @@ function take(number) {
   choose(code, title);
 }
 
+/** The choice that is typed in full, with or without its dot; else the first. */
+function exact() {
+  const typed = input.value.trim().toUpperCase().replace(".", "");
+  return Math.max(0, found.findIndex(({ code }) => code.replace(".", "") === typed));
+}
+
 function close() {
   searches += 1;
   found = [];
@@ -153,8 +159,9 @@ input.addEventListener("keydown", async (event) => {
       break;
     case "Enter":
       event.preventDefault();
-      if (!open && input.value) await search();
-      if (found.length) take(Math.max(active, 0));
+      // What is listed may be what an earlier letter found.
+      if (active < 0 && input.value) await search();
+      if (found.length) take(active < 0 ? exact() : active);
       break;
     case "Escape":
       if (!open && !input.value) return;

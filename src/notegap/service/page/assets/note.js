@@ -104,7 +104,7 @@ function lineOf({ line, pieces }) {
   made.className = "line";
   let at = 0;
   for (const { start, end, look, opens } of pieces) {
-    made.append(line.slice(at, start));
+    if (start > at) made.append(line.slice(at, start));
     const [classes, sign, title, keys] = look;
     const mark = document.createElement("span");
     mark.className = `mark ${classes}`;
@@ -115,7 +115,7 @@ function lineOf({ line, pieces }) {
     made.append(mark);
     at = end;
   }
-  made.append(line.slice(at));
+  if (at < line.length) made.append(line.slice(at));
   return made;
 }
 
