@@ -141,9 +141,9 @@ def test_the_gaps_are_only_what_is_open(client: TestClient) -> None:
     text = "Dx: Ligamentous laxity, lumbar. Physical therapy for 6 weeks."
     lines = ask(client, text, "/page/report/gaps", codes=["M24.28"]).text.splitlines()
     assert lines[0] == "M24.28 Disorder of ligament, vertebrae"
-    assert lines[1] == (
-        "- Which ligament or ligaments are affected? (vague; belongs in: assessment; the note says 'Ligamentous laxity')"
-    )
+    asked, _, about = lines[1].partition(" (")
+    assert asked == "- Which ligament or ligaments are affected?"
+    assert about == "vague; belongs in: assessment; the note says 'Ligamentous laxity')"
     assert all(line.startswith("- ") for line in lines[1:])
 
 
@@ -225,7 +225,7 @@ def test_the_policy_is_strict() -> None:
 
 def test_what_is_too_long(client: TestClient) -> None:
     assert "5,000 bytes" in is_problem(ask(client, "word " * 1_001), 422)
-    assert "é" * 2_501 and "5,000 bytes" in is_problem(ask(client, "é" * 2_501), 422)
+    assert "5,000 bytes" in is_problem(ask(client, "é" * 2_501), 422)
     assert "limit" in is_problem(ask(client, CANARY * 20_000), 413)
 
 

@@ -224,6 +224,8 @@ def check(
         max_bytes=max_bytes,
     )
     sources = _sources(files, out)
+    if format_ == "html" and len(sources) > 1:
+        raise UsageError("--format html makes a page of one note: give one file at a time.")
     notes = [_read(source, options) for source in sources]
     read = [note for note in notes if isinstance(note, Note)]
     if not read:
@@ -329,11 +331,11 @@ def _row_error(source: str, error: NoteError) -> RowError:
 
 
 def _add_error(pieces: Pieces, error: RowError, format_: str) -> None:
-    """Write what stands in the place of a report; in text, standard error has told it already."""
+    """Write what stands in the place of a report; where a person reads, standard error has told it already."""
     from notegap.report.json import json_error, jsonl_error
     from notegap.report.sarif import sarif_error
 
-    if format_ != "text":
+    if format_ not in ("text", "html"):
         printer = {"json": json_error, "jsonl": jsonl_error, "sarif": sarif_error}[format_]
         pieces.add(printer(error.id, error.message, error.where))
 

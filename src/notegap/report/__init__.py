@@ -6,18 +6,25 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from notegap.model import Report
-from notegap.report.html import html_report
 from notegap.report.json import json_report, jsonl_report
 from notegap.report.page import Page
 from notegap.report.sarif import sarif_report, sarif_run
 from notegap.report.text import text_report
+
+
+def _html_report(report: Report, page: Page) -> str:
+    # Jinja2 is imported only where it is used: `explain` does without.
+    from notegap.report.html import html_report
+
+    return html_report(report, page)
+
 
 FORMATS: Mapping[str, Callable[[Report, Page], str]] = MappingProxyType(
     {
         "text": text_report,
         "json": json_report,
         "jsonl": jsonl_report,
-        "html": html_report,
+        "html": _html_report,
         "sarif": sarif_report,
     }
 )
