@@ -21,6 +21,7 @@ help:
 	@echo 'make test      set everything up and run the tests'
 	@echo 'make lint      ruff, mypy and import-linter'
 	@echo 'make samples   write the reports in sample_notes/ and the README again'
+	@echo 'make screenshots   take the pictures in docs/ again (needs Chromium)'
 	@echo 'make icd10cm   compile the code set again from the official tabular'
 	@echo 'make models    build the list of diseases in models/ again from the code set'
 	@echo 'make accuracy  measure accuracy on the labelled notes and write benchmarks/accuracy.md'
@@ -45,6 +46,9 @@ lint: $(INSTALLED)
 samples: $(INSTALLED)
 	FIX_GOLDEN=1 $(BIN)/python -m pytest tests/test_samples.py tests/test_docs.py
 
+screenshots: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python docs/screenshots.py
+
 icd10cm: $(INSTALLED)
 	$(BIN)/python -m notegap.icd10cm.compile
 
@@ -57,6 +61,7 @@ accuracy: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/page.py
 
 wheel: $(INSTALLED)
 	rm -rf dist

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from browser import chromium, served
 from notes import note
 
+from browser import chromium, served
 from notegap import Analyzer
 
 # Two frames after the report is in the document, the first of them is on the screen.

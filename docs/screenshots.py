@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from browser import chromium, served
 from playwright.sync_api import Browser, Page
 
+from browser import chromium, served
 from notegap import Analyzer
 
 DOCS = Path(__file__).resolve().parent

@@ -131,7 +131,7 @@ def test_json_is_the_published_shape() -> None:
     shape = json.loads(FORMATS["json"](report(CHECK), Page()))
     assert list(shape) == [
         "schema_version", "id", "notegap", "code_set", "setting", "date_of_service", "codes_from", "mentions", "checks",
-        "suggestions",
+        "suggestions", "points_to",
     ]  # fmt: skip
     assert shape["schema_version"] == 1
     assert shape["id"] == "laxity.txt"
