@@ -37,7 +37,8 @@ export function showMark(mark) {
   const keys = mark ? keysOf(mark) : [];
   light(keys, mark ? [mark] : []);
   const items = [...document.querySelectorAll(".item[data-key]")].filter((item) => keys.includes(item.dataset.key));
-  items[0]?.scrollIntoView({ block: "nearest" });
+  // On a phone the report is below the note: going there would take the note away.
+  if (matchMedia("(min-width: 56.01rem)").matches) items[0]?.scrollIntoView({ block: "nearest" });
   const decides = [...new Set(items.map((item) => item.dataset.key))].join(", ");
   const title = mark?.title || mark?.dataset.title || "";
   say(mark ? [title, decides ? `decides ${decides}` : "decides no item"].filter(Boolean).join(". ") : "");
