@@ -13,7 +13,7 @@ import pytest
 
 from handmade import CHECK, COMPLETE, INVALID, MENTION, NOTE, RELEASE, TEXT, report
 from notegap import cli
-from notegap.model import Assertion, Evidence, Mention, Note, Pointer, Report
+from notegap.model import Assertion, Evidence, Mention, Note, Pointer, Report, Suggestion
 from notegap.report import FORMATS, Page
 from notegap.report.html import live_report
 from notegap.report.html.marks import SIGNS, STANDS, describe, facts_of, marks_of
@@ -124,6 +124,18 @@ def test_a_mention_in_words() -> None:
 def test_every_way_of_standing_has_a_word_and_a_sign() -> None:
     assert list(STANDS) == list(SIGNS) == list(Assertion)
     assert len(set(SIGNS.values())) == len(Assertion)
+
+
+def test_what_only_reads_like_a_disease_is_left_to_a_person() -> None:
+    start = TEXT.index("hypertrophy")
+    like = Suggestion(
+        concept="disease", start=start, end=start + 11, text="hypertrophy", code="M62.84", title="", alias="<x>", score=0.9,
+        findings=("M24.28/basis",),
+    )  # fmt: skip
+    made = html(replace(report(CHECK), suggestions=(like,)))
+    item = made.partition('id="item-M24-28-basis"')[2].partition('id="item-')[0]
+    said = " ".join(unescape(re.sub(r"<[^>]+>", "", item)).split())
+    assert "The note says hypertrophy 4:21, which reads like <x> (M62.84); a person has to judge." in said
 
 
 def test_it_is_of_one_note(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import notegap
-from notegap.model import CodeCheck, Finding, Report, Status
+from notegap.model import CodeCheck, Finding, Report, Status, Suggestion
 from notegap.report.html.marks import SIGNS, STANDS, Mark, describe, facts_of, marks_of, pointer_key, quotes, spoken
 from notegap.report.lines import count, position, shown
 from notegap.report.page import Page, suggestions
@@ -61,6 +61,7 @@ class CheckView:
     not_applicable: tuple[Finding, ...]
     clear: tuple[Finding, ...]
     suggested: tuple[tuple[str, tuple[Finding, ...]], ...]
+    reads_like: tuple[Suggestion, ...]
 
     @property
     def required(self) -> int:
@@ -131,6 +132,7 @@ def view_of(check: CodeCheck, report: Report) -> CheckView:
         not_applicable=having(Status.NOT_APPLICABLE),
         clear=having(Status.CLEAR),
         suggested=tuple(suggestions(check)),
+        reads_like=report.suggestions,
     )
 
 
