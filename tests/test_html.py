@@ -129,8 +129,8 @@ def test_every_way_of_standing_has_a_word_and_a_sign() -> None:
 def test_what_only_reads_like_a_disease_is_left_to_a_person() -> None:
     start = TEXT.index("hypertrophy")
     like = Suggestion(
-        concept="disease", start=start, end=start + 11, text="hypertrophy", code="M62.84", title="", alias="<x>", score=0.9,
-        findings=("M24.28/basis",),
+        concept="disease", start=start, end=start + 11, text="hypertrophy", code="M62.84", title="", alias="<x>",
+        score=0.9, findings=("M24.28/basis",),
     )  # fmt: skip
     made = html(replace(report(CHECK), suggestions=(like,)))
     item = made.partition('id="item-M24-28-basis"')[2].partition('id="item-')[0]
