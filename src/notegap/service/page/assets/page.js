@@ -9,9 +9,11 @@ const byId = (id) => document.getElementById(id);
 const field = byId("note");
 const body = byId("body");
 
-/** Milliseconds from the last key to the report that are aimed at, and how long a report may take. */
-const AIM = 120;
+/** Milliseconds from the last key to the report that are aimed at; what takes much longer waits for a real pause. */
+const AIM = 100;
 const SHORTEST = 25;
+const PAUSE = 200;
+/** How long a report may take. */
 const LONGEST_WAIT = 60_000;
 /** Read aloud once typing has rested. */
 const SPEAK_AFTER = 1_000;
@@ -63,7 +65,7 @@ async function detailOf(answer) {
   return typeof said.detail === "string" ? said.detail : "notegap gave no answer that can be read.";
 }
 
-/** Ask for a report soon: so that with what reading costs it is there `AIM` after the last key, if that can be. */
+/** Ask for a report soon: with what reading costs it is to be there `AIM` after the last key, if that can be. */
 function soon() {
   clearTimeout(timer);
   if (!current().trim()) {
@@ -71,7 +73,7 @@ function soon() {
     return;
   }
   if (document.body.dataset.state !== "failed") document.body.dataset.state = "pending";
-  timer = setTimeout(report, cost < AIM ? Math.max(SHORTEST, AIM - cost) : AIM);
+  timer = setTimeout(report, cost < 3 * AIM ? Math.max(SHORTEST, AIM - cost) : PAUSE);
 }
 
 /** One question is on its way at a time; what was typed meanwhile is asked when it is answered. */
