@@ -13,7 +13,7 @@ import statistics
 
 from notes import note
 
-from browser import chromium, served
+from browser import CHROMIUM, chromium, served
 from notegap import Analyzer
 
 # Two frames after the report is in the document, the first of them is on the screen.
@@ -35,6 +35,9 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=30, help="keys that are measured (default 30)")
     parser.add_argument("--pause", type=int, default=800, help="milliseconds between two keys (default 800)")
     options = parser.parse_args()
+    if CHROMIUM is None:
+        print("the page is not measured: there is no Chromium on this machine")
+        return
     text = note(1)
     with served(Analyzer()) as (address, _), chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -468,6 +468,8 @@ def test_copy(page: Page) -> None:
     expect(page.locator("#done")).to_have_text("Copied.")
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert copied.startswith("M24.28 Disorder of ligament, vertebrae\n- Which ligament or ligaments are affected?")
+    page.get_by_role("button", name="Copy queries").click()
+    page.wait_for_function("async () => (await navigator.clipboard.readText()).startsWith('Query 1 of ')")
     page.get_by_role("button", name="Copy report").click()
     page.wait_for_function("async () => (await navigator.clipboard.readText()).includes('documented')")
 

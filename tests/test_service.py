@@ -21,6 +21,8 @@ from notegap import cli
 from notegap.analyzer import Analyzer
 from notegap.errors import DataError, UsageError
 from notegap.model import Note, Report
+from notegap.query import FORMATS as QUERY_FORMATS
+from notegap.query import compose_sheet
 from notegap.service import serve
 from notegap.service.app import ServiceConfig, create_app
 from notegap.service.guard import HEADERS
@@ -132,7 +134,8 @@ def test_what_can_be_copied_and_saved(client: TestClient, form: str) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(PRINTED[form][0])
     assert answer.headers["content-disposition"] == "attachment"
-    assert "M24.28" in answer.text
+    # A query names no code: it must not lead.
+    assert ("M24.28" in answer.text) == (form != "queries")
     if form == "json":
         assert answer.json()["id"] == "visit.txt"
 
@@ -145,6 +148,13 @@ def test_the_gaps_are_only_what_is_open(client: TestClient) -> None:
     assert asked == "- Which ligament or ligaments are affected?"
     assert about == "vague; belongs in: assessment; the note says 'Ligamentous laxity')"
     assert all(line.startswith("- ") for line in lines[1:])
+
+
+def test_the_queries_are_those_of_the_command(client: TestClient, analyzer: Analyzer) -> None:
+    answer = ask(client, path="/page/report/queries", codes=["M24.28"])
+    report = analyzer.analyze(Note(id="note", text=TEXT, codes=("M24.28",)))
+    assert answer.text == QUERY_FORMATS["text"](compose_sheet(report, analyzer.knowledge))
+    assert answer.text.startswith("Query 1 of ")
 
 
 def test_codes_by_a_part_of_their_name(client: TestClient) -> None:

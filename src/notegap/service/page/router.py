@@ -21,6 +21,8 @@ from notegap.errors import EmptyNoteError, NoteError
 from notegap.icd10cm import Code, CodeSet
 from notegap.model import Knowledge, Note, Report, Setting
 from notegap.notes.text import decode, says_nothing
+from notegap.query import FORMATS as QUERY_FORMATS
+from notegap.query import compose_sheet
 from notegap.report import FORMATS, Page
 from notegap.report.html import live_report
 from notegap.report.html.render import asset, legend
@@ -62,13 +64,28 @@ class Search(BaseModel):
     text: str = Field(max_length=200, repr=False)
 
 
-_Print = Callable[[Report, Page], str]
+_Print = Callable[[Report, Page, Knowledge], str]
+
+
+def _as(form: str) -> _Print:
+    return lambda report, page, _knowledge: FORMATS[form](report, page)
+
+
+def _gaps(report: Report, page: Page, _knowledge: Knowledge) -> str:
+    return gaps_text(report, page)
+
+
+def _queries(report: Report, _page: Page, knowledge: Knowledge) -> str:
+    return QUERY_FORMATS["text"](compose_sheet(report, knowledge))
+
+
 PRINTED: Mapping[str, tuple[str, _Print]] = MappingProxyType(
     {
-        "gaps": ("text/plain", gaps_text),
-        "text": ("text/plain", FORMATS["text"]),
-        "json": ("application/json", FORMATS["json"]),
-        "html": ("text/html", FORMATS["html"]),
+        "gaps": ("text/plain", _gaps),
+        "queries": ("text/plain", _queries),
+        "text": ("text/plain", _as("text")),
+        "json": ("application/json", _as("json")),
+        "html": ("text/html", _as("html")),
     }
 )
 """What can be copied or downloaded: media type and what prints it."""
@@ -123,7 +140,7 @@ def page_router(reader: Reader, *, max_bytes: int) -> APIRouter:
         if form not in PRINTED:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         media_type, print_ = PRINTED[form]
-        made = print_(analyze(asked), Page(source=asked.name))
+        made = print_(analyze(asked), Page(source=asked.name), reader.knowledge)
         return Response(made, media_type=media_type, headers={"Content-Disposition": "attachment"})
 
     @router.post("/page/codes")
