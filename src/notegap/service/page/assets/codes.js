@@ -96,7 +96,7 @@ function option({ code, title, billable, checklist }, number) {
   // Before the input loses the focus to the list.
   item.addEventListener("pointerdown", (event) => {
     event.preventDefault();
-    take(number);
+    take(found[number]);
   });
   return item;
 }
@@ -121,17 +121,20 @@ function activate(number) {
   item.scrollIntoView({ block: "nearest" });
 }
 
-function take(number) {
-  const { code, title } = found[number];
+function take({ code, title }) {
   input.value = "";
   close();
   choose(code, title);
 }
 
-/** The choice that is typed in full, with or without its dot; else the first. */
-function exact() {
-  const typed = input.value.trim().toUpperCase().replace(".", "");
-  return Math.max(0, found.findIndex(({ code }) => code.replace(".", "") === typed));
+/** Take what is typed: that code, with or without its dot, else the first that is found for it. */
+async function takeTyped(text) {
+  const typed = text.trim().toUpperCase().replace(".", "");
+  const isTyped = ({ code }) => code.replace(".", "") === typed;
+  // What is listed may be what an earlier letter found, and whoever typed may be elsewhere when the answer comes.
+  const answer = found.some(isTyped) ? { codes: found } : await ask(text);
+  const code = answer?.codes.find(isTyped) ?? answer?.codes[0];
+  if (code && input.value === text) take(code);
 }
 
 function close() {
@@ -159,9 +162,8 @@ input.addEventListener("keydown", async (event) => {
       break;
     case "Enter":
       event.preventDefault();
-      // What is listed may be what an earlier letter found.
-      if (active < 0 && input.value) await search();
-      if (found.length) take(active < 0 ? exact() : active);
+      if (active >= 0) take(found[active]);
+      else if (input.value) await takeTyped(input.value);
       break;
     case "Escape":
       if (!open && !input.value) return;
