@@ -24,6 +24,8 @@ _LOST_NEWLINE = re.compile(
     r"|,(?=\s?[A-Z][A-Z][A-Z /&,'()-]{1,50}:)"
 )
 _ITEM = re.compile(r"^\s*(?:[-*+>#]|\(?\d{1,2}[.)](?!\d)|[a-z][.)]\s|\[[ xX]?\])\s*")
+# The number of an item of a list within a line: "1) stenosis 2) r/o discitis", "1. MRI 2. therapy", "#1 ... #2 ...".
+_NUMBERED = re.compile(r"(?<![^\s,;:.(])(?:\(?(?P<n>\d{1,2})[.)]|\((?P<r>\d{1,2})\)|#(?P<h>\d{1,2})[.):]?)(?=\s*[A-Za-z?(])")
 _STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})|/{3,}|={2,}>?|-{2,}>")
 _WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
 _TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
@@ -46,6 +48,20 @@ _BY_SYSTEM = frozenset({"ros", "exam", "vitals"})
 # "EXAM: CT of the cervical spine" names a study, not an examination or an operation.
 _STUDY_TITLE = re.compile(r"^\W*(?:exam(?:ination)?|study|procedure|test)\W*$", re.IGNORECASE)
 _STUDY_BODY = re.compile(r"^[\s,]*(?:\w+[\s,]+){0,4}?(?:mri?|mra|ct|cat scan|x-?rays?|radiographs?|views?|films?|myelogram|bone scan|dexa|ultrasound|magnetic|computed)\b", re.IGNORECASE)
+# A line that names a study and nothing of its report: in a plan it orders one.
+_STUDY_LINE = re.compile(
+    r"^[\s*#>+-]*(?:\w+[\s,]+){0,3}?(?:mri?s?|mra|ct|cat scans?|x-?rays?|xrs?|radiographs?|films?|myelogram|bone scan|dexa|dxa|ultrasound|emg|ncs|ncv)\b"
+    r"(?!.*\b(?:findings?|reports?|results?|review(?:ed)?|interpretation|shows?|showed)\b)",
+    re.IGNORECASE,
+)
+_THERAPY = re.compile(r"^\W*(?:physical|occupational|aqua\w*|massage|manual|traction|cognitive)\b", re.IGNORECASE)
+_SHOWED = re.compile(r"\b(?:shows?|showed|shown|reveal\w*|demonstrat\w+|normal|unremarkable|negative|reviewed|read as|performed|underwent|currently|takes|taking)\b", re.IGNORECASE)
+# What is written for the patient at the end of a note, where a list of drugs stands among the history.
+_PRESCRIBED = re.compile(r"^\W*(?:rx|prescriptions?)\W*$", re.IGNORECASE)
+_AFTER_FINDINGS = frozenset({"assessment", "assessment_plan", "impression", "differential", "plan", "exam", "imaging"})
+_ORDERING = frozenset({"plan", "assessment_plan", "assessment", "procedure"})
+# What a plan names as things to do, a label within it or a line of its own, and another part of a note as its heading.
+_DONE_OR_TO_DO = frozenset({"imaging", "technique", "treatment", "electrodiagnostic", "labs", "procedure", "medications", "past_surgical"})
 # A tick box. Items that are not ticked were not chosen: the note says nothing of them.
 _BOX = re.compile(r"\[ ?(?P<tick>[xX✓✔*]?) ?\]|(?P<mark>[☐□❏▢◻☑☒✅✓✔■])|\( ?(?P<round>[xX✓✔]?) ?\)")
 _EMPTY_BOX = re.compile(r"\[ {0,2}\]|[☐□❏▢◻]|\( {1,2}\)")
@@ -261,9 +277,25 @@ def chosen(text: str) -> str:
     return "".join([*pieces, text[at:]])
 
 
+def _numbered(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The numbers of the list within a line that `text[start:end]` is: 1, 2 and so on; none when it is no such list.
+
+    Words that lead into a list ("we discussed 1) ...") speak of all its items, which then stay one sentence.
+    """
+    marks: list[tuple[int, int]] = []
+    for match in _NUMBERED.finditer(text, start, end):
+        if int(match["n"] or match["r"] or match["h"]) != len(marks) + 1:
+            continue
+        if not marks and text[start : match.start()].strip(" \n,;:*-") and text[: match.start()].rstrip()[-1:] not in ".;":
+            return []
+        marks.append(match.span())
+    return marks if len(marks) > 1 else []
+
+
 def _stops(text: str, start: int, end: int) -> list[int]:
     """Where sentences of `text[start:end]` end."""
-    out = []
+    items = _numbered(text, start, end)
+    out = [a for a, _ in items if text[start:a].strip(" \n,")]
     for match in _STOP.finditer(text, start, end):
         at = match.start()
         if text[at] == ".":
@@ -273,7 +305,7 @@ def _stops(text: str, start: int, end: int) -> list[int]:
                 continue
             if not text.startswith("  ", match.end()) and (len(before) == 1 and before not in "lsc" and text[at - 1].isupper()):
                 continue
-            if re.match(r"\s*\(?\d{1,2}$", text[start:at]):  # "1." opens an item
+            if re.match(r"\s*\(?\d{1,2}$", text[start:at]) or any(a < at < b for a, b in items):  # "1." opens an item
                 continue
         out.append(match.end())
     out.extend(a for a, _, _ in _boxed(text, start, end) if a > start and not _ANSWER.match(text, a))
@@ -323,7 +355,7 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
 
     before: tuple[int, int] | None = None
     for number, (start, end) in enumerate(lines):
-        titles = _headings_of_line(text, start, end, section_of)
+        titles = [t for t in _headings_of_line(text, start, end, section_of) if not _to_do(t, section, text, end)]
         if capitals:
             titles = [t for t in titles if t[3] is not None or text[t[1] : t[2]].strip().startswith(":")]
         if pending is not None and (titles or before is None or not _continues(text, before, (start, end), width)):
@@ -349,6 +381,8 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
                 if name == "plan" and begin == first_word and ":" not in text[stop:body]:
                     name = None  # "SPINE CLINIC FOLLOW-UP" over a note is its title
                 name = _in_place(name, section, text[begin:stop], text[body : body + 80])
+                if _label_of_plan(name, section, text, begin, stop, body):
+                    name = ""
                 known = name is not None
                 if known and name == "":
                     pass  # a label inside the section ("C4-5:"), not a section of its own
@@ -367,13 +401,37 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     return Layout(tuple(headings), tuple(sentences))
 
 
+def _label_of_plan(name: str | None, section: str, text: str, begin: int, stop: int, body: int) -> bool:
+    """Whether a heading is a label within a plan: "Imaging: MRI of the neck. Medications: naproxen." under "Plan:".
+
+    In capitals, after an empty line, or before what a study showed it is a heading of its own.
+    """
+    if section not in ("plan", "assessment_plan") or name not in _DONE_OR_TO_DO or ":" not in text[stop:body]:
+        return False
+    apart = text[:begin].rstrip(" *#>-").endswith("\n\n")
+    return not apart and not text[begin:stop].isupper() and not _SHOWED.search(text[body : body + 120].lstrip().split("\n")[0])
+
+
 def _in_place(name: str | None, section: str, title: str, body: str) -> str | None:
     """The section a heading opens where it stands: after `section`, before `body`."""
     if section == "ros" and name == "exam" and _SYSTEM.match(title):
         return "ros"  # what the patient is asked of each system, not the examination of it
     if name in ("exam", "procedure", "imaging") and _STUDY_TITLE.match(title) and _STUDY_BODY.match(body):
         return "exam_study"
+    if _PRESCRIBED.match(title) and section in _AFTER_FINDINGS:
+        return "plan"
     return name
+
+
+def _to_do(heading: tuple[int, int, int, str | None], section: str, text: str, end: int) -> bool:
+    """Whether a line without a colon that looks like a heading is a thing to do: "MRI cervical spine" in a plan."""
+    begin, stop, body, name = heading
+    if section not in _ORDERING or name not in _DONE_OR_TO_DO or body < end or ":" in text[stop:body]:
+        return False
+    title = text[begin:stop]
+    if name in ("imaging", "technique", "electrodiagnostic") and _STUDY_LINE.match(title):
+        return True
+    return section in ("plan", "assessment_plan") and (not title.isupper() or bool(_THERAPY.match(title)))
 
 
 def _opens(title: str) -> bool:
