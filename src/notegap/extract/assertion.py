@@ -24,6 +24,14 @@ _NEW_SUBJECT = re.compile(
     r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the\s+patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
     re.IGNORECASE,
 )
+# "No loosening, solid fusion": what is well is told anew, unless the word before the comma goes with it ("no mature, solid fusion").
+_WELL = re.compile(
+    r"(?:,\s+(?:and\s+|with\s+)?|\s(?:and|with)\s+)(?:an?\s+|the\s+)?(?:solid|intact|good|well|excellent|satisfactory|maintained|preserved|anatomic|mature)\b(?!\s+or\b)"
+    # "no fracture, hardware intact"
+    r"|,\s+(?:and\s+)?(?:[\w-]+\s+){1,3}?(?:(?:is|are|appears?|remains?)\s+)?(?:intact|solid|maintained|in\s+(?:good|satisfactory|place|position))\b",
+    re.IGNORECASE,
+)
+_GOES_WITH_IT = re.compile(r"(?:^|\b(?:mature|definite|good|clear|convincing|complete|obvious|robust|bony|osseous|continuous|evidence|sign|signs)\b)\s*$", re.IGNORECASE)
 # "history of fusion, with pain ever since"
 _COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b", re.IGNORECASE)
 # What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
@@ -66,6 +74,19 @@ _MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|h
 _NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b", re.IGNORECASE)
 _IF = re.compile(r"^(?:if|unless|in case(?: of)?)$", re.IGNORECASE)
 _AWAITED = re.compile(r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$", re.IGNORECASE)
+# "X-rays of the lumbar spine ordered." Not "ordered by her doctor, which showed".
+_TO_COME = re.compile(
+    r"[^.;:,\n]{0,60}?(?<!not )\b(?:ordered|requested|scheduled|recommended|arranged|booked|advised|pending|awaited|to be (?:done|obtained|ordered|scheduled))"
+    r"(?:\s+(?:today|now|asap|stat|next|for|to|with|this|prior|before|w/)\b[^.;\n]*)?\s*(?:[.;,\n)]|$)",
+    re.IGNORECASE,
+)
+# "Get an EMG and an MRI of the neck": an order begins with its verb.
+_ORDER = re.compile(
+    r"(?:^|[.;:\n]\s*|^\W*\d{1,2}[.)]\s*|[-*]\s+|,\s*(?:and |then )?|\b(?:please|then)\s+)(?:get|obtain|check|pursue|send for|set up)\s+(?:(?:an?|the|her|his|new|some|updated|plain|flexion|extension|upright|standing|lumbar|cervical|thoracic|repeat|stat)[\s/-]+)*"
+    r"(?:[\w/-]+(?:\s+[\w/-]+)?\s*(?:,|and|&|\+|,\s*and)\s*(?:(?:an?|the|new|some|plain)\s+)?(?:(?:lumbar|cervical|thoracic|flexion|extension)[\s/-]+)*)?$",
+    re.IGNORECASE,
+)
+_SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|report)\b", re.IGNORECASE)
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
     r"\b(?:(?:is|was|are|were|been|remains?|stays?) (?:already |currently |still |now )?(?:on|taking|using|wearing)|since (?:her|his|the|that|this|their)|tolerated (?:by|with)|"
@@ -117,6 +138,9 @@ _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electro
 _HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
 _RECENT = re.compile(r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
+# A sign of presence or absence. It stands for the word it touches: before a word ("pain, (-) SLR") or after ("SLR (-)").
+_SIGN = re.compile(r"(?:\([-+]\)|\(neg\)|[-+] ?ve)", re.IGNORECASE)
+_LEADS = re.compile(r"(?:^|[,;:.(\n*]|\b(?:and|or|but|with))\s*$")
 _LONG_REACH = 7
 """Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
 
@@ -136,6 +160,8 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[max(0, reach.start - 12) : reach.start]):
             continue  # "a drill was used to remove the spur"
+        if _SIGN.fullmatch(text[reach.start : reach.end]) and _is_of_another(text, raw, reach):
+            continue
         if cue.concepts and raw.concept not in cue.concepts:
             continue
         if raw.concept in cue.not_concepts:
@@ -160,6 +186,15 @@ def _in_an_aside(between: str) -> bool:
     return opened > between.rfind(")") and len(between[opened + 1 :].split()) > 2
 
 
+def _is_of_another(text: str, raw: Raw, reach: Reach) -> bool:
+    """Whether the sign at `reach` touches another word than `raw`: "reflexes ↓, (-) Spurling"."""
+    leads = bool(_LEADS.search(text[max(0, reach.start - 12) : reach.start])) and text[reach.end : reach.end + 2].strip()[:1].isalnum()
+    if reach.end <= raw.start:
+        between = text[reach.end : raw.start]
+        return not leads or (re.search(r"[,;]", between) is not None and not _LIST_WORD.search(between))
+    return leads or _SIGN.search(text, raw.end, reach.start) is not None
+
+
 def _stopped(text: str, raw: Raw, reach: Reach, stops: Sequence[tuple[int, int]]) -> bool:
     """Whether one of the terminating cues between `reach` and `raw` ends its reach."""
     for start, end in stops:
@@ -178,6 +213,8 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
         if reach.cue.says == Assertion.NEGATED and (
             _RELATIVE.search(between) or _NEXT_ACT.search(between) or _AND_HISTORY.search(between)
         ):
+            return True
+        if reach.cue.says == Assertion.NEGATED and _told_anew(text[reach.end : raw.end + 30], raw.start - reach.end):
             return True
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
             return True
@@ -206,6 +243,12 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
             return len(between.split()) > 3
         return reach.cue.says != Assertion.NEGATED and bool(re.search(r"[;:]|\bwith\b|\bbut\b|\band\b.*\b(?:is|are|was)\b", between))
     return False
+
+
+def _told_anew(after: str, at: int) -> bool:
+    """Whether what stands at `at` in the words after a denial is well, and told of after a comma or "and"."""
+    well = _WELL.search(after)
+    return well is not None and well.start() < at and not _GOES_WITH_IT.search(after[: well.start()])
 
 
 def stand(
@@ -268,6 +311,11 @@ def _outright(text: str, raw: Raw) -> Assertion | None:
     if raw.concept == "imaging":
         if _has_result(text, raw):
             return Assertion.HYPOTHETICAL if _AWAITED.search(before) else Assertion.AFFIRMED
+        to_come = _TO_COME.match(text, raw.end)
+        if _ORDER.search(text[max(0, raw.start - 80) : raw.start]):
+            return Assertion.HYPOTHETICAL
+        if to_come and not _SHOWED.search(text[raw.end : to_come.end() + 40].split(". ")[0]):
+            return Assertion.HYPOTHETICAL
         return Assertion.HYPOTHETICAL if _NOT_YET.search(before) else None
     if raw.concept not in ("finding", "neuro", "disease", "symptom"):
         return None
