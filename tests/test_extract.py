@@ -111,6 +111,30 @@ def test_signs_of_the_examination(analyzer: Analyzer, text: str, expected: set[F
     assert facts(analyzer, text, "neuro") == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Reflexes ↓ at the left ankle, (-) Spurling",
+            {neuro("reflex_change"), neuro("nerve_tension_sign", "negated")},
+        ),
+        ("SLR (-), clonus (+)", {neuro("nerve_tension_sign", "negated"), neuro("reflex_change")}),
+        ("(-) numbness, (+) weakness", {neuro("sensory_deficit", "negated"), neuro("motor_deficit")}),
+        ("Numbness +ve, weakness -ve", {neuro("sensory_deficit"), neuro("motor_deficit", "negated")}),
+        ("Numbness, weakness (-)", {neuro("sensory_deficit", "negated"), neuro("motor_deficit", "negated")}),
+        ("+SLR R", {neuro("nerve_tension_sign")}),
+        ("Exam: -SLR, +Hoffman", {neuro("nerve_tension_sign", "negated"), neuro("reflex_change")}),
+        ("-SLR positive at 40", {neuro("nerve_tension_sign")}),
+        (
+            "Pt denies n/t/w in LEs, no b/b",
+            {neuro("sensory_deficit", "negated"), neuro("motor_deficit", "negated"), neuro("bowel_bladder", "negated")},
+        ),
+    ],
+)
+def test_signs_and_short_forms(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "neuro") == expected
+
+
 # ── where a denial ends ─────────────────────────────────────────────────────────────────────────
 
 
@@ -138,6 +162,20 @@ def test_signs_of_the_examination(analyzer: Analyzer, text: str, expected: set[F
 )
 def test_denials_end_with_their_clause(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
     assert facts(analyzer, text, "finding") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No loosening, solid fusion at L4-5.", ("surgical_fusion", "affirmed")),
+        ("No loosening and a solid fusion at L4-5.", ("surgical_fusion", "affirmed")),
+        ("No evidence of mature, solid fusion at L4-5.", ("surgical_fusion", "negated")),
+        ("Lumbar films: no fracture, hardware intact.", ("instrumentation", "historical")),
+        ("Lumbar films: no fracture, loose hardware, or stenosis.", ("canal_stenosis", "negated")),
+    ],
+)
+def test_what_is_well_is_told_anew(analyzer: Analyzer, text: str, expected: tuple[str, str]) -> None:
+    assert expected in {(m.value, m.assertion.value) for m in read(analyzer, text)}
 
 
 def test_an_aside_does_not_end_a_denial(analyzer: Analyzer) -> None:
@@ -197,6 +235,70 @@ def test_forms_and_tick_boxes(analyzer: Analyzer, text: str, concept: str, expec
 )
 def test_sections(analyzer: Analyzer, text: str, section: str) -> None:
     assert [m.section for m in read(analyzer, text) if m.value == "sensory_deficit"] == [section]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Dx: 1) lumbar stenosis 2) r/o discitis 3) s/p L4-5 fusion",
+            {finding("canal_stenosis"), finding("discitis", "uncertain"), ("surgery", "fusion", "historical")},
+        ),
+        (
+            "IMPRESSION: #1 no fracture #2 lumbar stenosis #3 possible discitis",
+            {finding("fracture", "negated"), finding("canal_stenosis"), finding("discitis", "uncertain")},
+        ),
+        (
+            "Dx: (1) possible discitis, (2) L4-5 spondylolisthesis",
+            {finding("discitis", "uncertain"), finding("spondylolisthesis")},
+        ),
+        (
+            "She denies 1) a fracture of the spine 2) spondylolisthesis.",
+            {finding("fracture", "negated"), finding("spondylolisthesis", "negated")},
+        ),
+    ],
+)
+def test_lists_within_a_line(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "finding", "surgery") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "PLAN:\nMRI cervical spine\nPT 2x/week\nNaproxen",
+            {
+                ("imaging", "mri", "hypothetical"),
+                ("treatment", "physical_therapy", "hypothetical"),
+                ("treatment", "nsaid", "hypothetical"),
+            },
+        ),
+        (
+            "PLAN:,  MRI cervical spine,PT",
+            {("imaging", "mri", "hypothetical"), ("treatment", "physical_therapy", "hypothetical")},
+        ),
+        (
+            "PLAN:\nMRI LUMBAR SPINE\nPHYSICAL THERAPY",
+            {("imaging", "mri", "hypothetical"), ("treatment", "physical_therapy", "hypothetical")},
+        ),
+        (
+            "Plan:\nImaging: MRI lumbar spine\nMedications: naproxen",
+            {("imaging", "mri", "hypothetical"), ("treatment", "nsaid", "hypothetical")},
+        ),
+        (
+            "PLAN: PT\n\nIMAGING\nMRI lumbar spine",
+            {("treatment", "physical_therapy", "hypothetical"), ("imaging", "mri", "affirmed")},
+        ),
+        (
+            "Plan: PT\nImaging: MRI of the lumbar spine showed a cyst.",
+            {("treatment", "physical_therapy", "hypothetical"), ("imaging", "mri", "affirmed")},
+        ),
+        ("Assessment: back pain. Rx: naproxen", {("treatment", "nsaid", "hypothetical")}),
+        ("PMH: gout\nRx: gabapentin", {("treatment", "neuropathic_agent", "affirmed")}),
+    ],
+)
+def test_what_a_plan_lists(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "imaging", "treatment") == expected
 
 
 # ── levels ──────────────────────────────────────────────────────────────────────────────────────
@@ -266,6 +368,24 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
     assert facts(analyzer, text, *{fact[0] for fact in expected}) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("X-rays of the lumbar spine ordered.", {("imaging", "xray", "hypothetical")}),
+        ("MRI pending", {("imaging", "mri", "hypothetical")}),
+        ("MRI requested to rule out a disc herniation.", {("imaging", "mri", "hypothetical")}),
+        ("X-rays ordered by his doctor showed a slip at L4-5.", {("imaging", "xray", "affirmed")}),
+        (
+            "Get an EMG and an MRI of the neck. Check x-rays.",
+            {("imaging", "mri", "hypothetical"), ("imaging", "xray", "hypothetical")},
+        ),
+        ("She did get an MRI of the neck last week.", {("imaging", "mri", "affirmed")}),
+    ],
+)
+def test_studies_ordered(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
+    assert facts(analyzer, text, "imaging") == expected
+
+
 # ── what is said of a disease, a cause, a drug ──────────────────────────────────────────────────
 
 
@@ -294,6 +414,19 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
             {("mechanism", "traumatic", "negated")},
         ),
         ("He denied any neck, head or back injury.", {("mechanism", "traumatic", "negated")}),
+        # short forms in a denial
+        (
+            "No h/o ca, tb, or ivda.",
+            {("disease", "malignancy", "negated"), ("disease", "tuberculosis", "negated")},
+        ),
+        ("Denies hx of TB, dm or ca.", {("disease", v, "negated") for v in ("malignancy", "tuberculosis", "diabetes")}),
+        ("Labs: ca 9.2. TB test negative.", set()),
+        # a cause that is denied and another told
+        (
+            "No injury at work. She was in an MVA last week.",
+            {("mechanism", "traumatic", "negated"), ("mechanism", "traumatic", "affirmed")},
+        ),
+        ("She was in an MVA last week. She noticed no injury then.", {("mechanism", "traumatic", "affirmed")}),
         # what must not be taken
         ("She is allergic to codeine and intolerant of ibuprofen.", set()),
         ("ALLERGIES:,  SHE IS ALLERGIC TO MOBIC (RASH).", set()),

@@ -35,7 +35,7 @@ class Extractor:
         kind = kind_of(reading.text, reading.layout)
         gate = Gate(reading.text, reading.spans, reading.layout, spinal_study=_spinal_study(reading, kind))
         facts = [*self._stated(reading, kind, gate), *self._paired(reading, kind, gate)]
-        facts = _settled(reading.text, _distinct(facts), kind)
+        facts = _settled(reading.text, _distinct(facts), kind, reading.layout)
         found = places(reading.spans)
         facts += _located(found)
         tie_places(reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind)
@@ -226,11 +226,23 @@ _OUTWEIGHED = {
     ("neuro", Assertion.UNCERTAIN),
     ("disease", Assertion.UNCERTAIN),
     ("mechanism", Assertion.UNCERTAIN),
-    ("mechanism", Assertion.NEGATED),
 }
 
 
-def _settled(text: str, facts: Sequence[Fact], kind: Kind) -> list[Fact]:
+def _another_event(text: str, denied: Fact, facts: Sequence[Fact], layout: Layout) -> bool:
+    """Whether the cause that is denied is another than the one stated: "no injury at work, but an accident in May".
+
+    Right after what happened, or in the examination, it is what came of it that is denied ("she was hit; no injury").
+    """
+    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].lower().startswith("post"):
+        return False
+    return not any(
+        f.key == denied.key and f.assertion is Assertion.AFFIRMED and f.start < denied.start and denied.sentence - f.sentence <= 1
+        for f in facts
+    )
+
+
+def _settled(text: str, facts: Sequence[Fact], kind: Kind, layout: Layout) -> list[Fact]:
     """Facts without those another makes idle: a plan that the same report carries out, the general beside its kind."""
     sure = {f.key for f in facts if f.assertion is Assertion.AFFIRMED}
     done = {f.key for f in facts if f.assertion is Assertion.AFFIRMED and f.concept in ("surgery", "treatment")}
@@ -244,6 +256,9 @@ def _settled(text: str, facts: Sequence[Fact], kind: Kind) -> list[Fact]:
         if kind.operative and fact.assertion is Assertion.HYPOTHETICAL and fact.key in done:
             continue
         if fact.key in sure and (fact.concept, fact.assertion) in _OUTWEIGHED:
+            continue
+        denied = fact.concept == "mechanism" and fact.assertion is Assertion.NEGATED
+        if denied and fact.key in sure and not _another_event(text, fact, facts, layout):
             continue
         special = [f for key in _MORE_SPECIFIC.get(fact.key, ()) for f in special_at.get((key, fact.sentence), ())]
         if any(f.start < fact.end and fact.start < f.end for f in special):
