@@ -122,6 +122,12 @@ def test_signs_of_the_examination(analyzer: Analyzer, text: str, expected: set[F
         ("(-) numbness, (+) weakness", {neuro("sensory_deficit", "negated"), neuro("motor_deficit")}),
         ("Numbness +ve, weakness -ve", {neuro("sensory_deficit"), neuro("motor_deficit", "negated")}),
         ("Numbness, weakness (-)", {neuro("sensory_deficit", "negated"), neuro("motor_deficit", "negated")}),
+        (
+            "SLR neg, DTRs ↓ R ankle, neg clonus",
+            {neuro("nerve_tension_sign", "negated"), neuro("reflex_change"), neuro("reflex_change", "negated")},
+        ),
+        ("(-) SLR B, (+) FABER R", {neuro("nerve_tension_sign", "negated")}),
+        ("SLR and Spurling, negative bilaterally", {neuro("nerve_tension_sign", "negated")}),
         ("+SLR R", {neuro("nerve_tension_sign")}),
         ("Exam: -SLR, +Hoffman", {neuro("nerve_tension_sign", "negated"), neuro("reflex_change")}),
         ("-SLR positive at 40", {neuro("nerve_tension_sign")}),
@@ -249,6 +255,10 @@ def test_sections(analyzer: Analyzer, text: str, section: str) -> None:
             {finding("fracture", "negated"), finding("canal_stenosis"), finding("discitis", "uncertain")},
         ),
         (
+            "Dx: a) possible discitis b) spondylolisthesis",
+            {finding("discitis", "uncertain"), finding("spondylolisthesis")},
+        ),
+        (
             "Dx: (1) possible discitis, (2) L4-5 spondylolisthesis",
             {finding("discitis", "uncertain"), finding("spondylolisthesis")},
         ),
@@ -293,6 +303,8 @@ def test_lists_within_a_line(analyzer: Analyzer, text: str, expected: set[Fact])
             "Plan: PT\nImaging: MRI of the lumbar spine showed a cyst.",
             {("treatment", "physical_therapy", "hypothetical"), ("imaging", "mri", "affirmed")},
         ),
+        ("Imaging ordered: MRI of the neck", {("imaging", "mri", "hypothetical")}),
+        ("Rx'd naproxen today.", {("treatment", "nsaid", "hypothetical")}),
         ("Assessment: back pain. Rx: naproxen", {("treatment", "nsaid", "hypothetical")}),
         ("PMH: gout\nRx: gabapentin", {("treatment", "neuropathic_agent", "affirmed")}),
     ],

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from notegap.extract.boundaries import Sentence
+from notegap.extract.pairs import is_sign, leads
 from notegap.extract.pipeline import Raw, Reach
 from notegap.model import Assertion
 
@@ -60,7 +61,7 @@ _EVENTS = frozenset(
 )  # fmt: skip
 _GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
 _TOLD = frozenset({"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"})
-_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)", re.IGNORECASE)
+_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|rx'd|rxed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)", re.IGNORECASE)
 _RESULT_AFTER = re.compile(
     r"^(?:\s?scans?|\s?films?|\s?studies|\s?images|\s?reports?|\s?results?|\s?findings?|\s?of the [a-z ]{3,24}?|\s?done|\s?today|\s?obtained|\s?from [\w/, ]{3,20})*,?\s*(?:today\s)?(?:(?:did|does|do)(?: not|n't)?\s)?"
     r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
@@ -138,9 +139,8 @@ _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electro
 _HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
 _RECENT = re.compile(r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
-# A sign of presence or absence. It stands for the word it touches: before a word ("pain, (-) SLR") or after ("SLR (-)").
-_SIGN = re.compile(r"(?:\([-+]\)|\(neg\)|[-+] ?ve)", re.IGNORECASE)
-_LEADS = re.compile(r"(?:^|[,;:.(\n*]|\b(?:and|or|but|with))\s*$")
+# A sign that is no word, between a fact and another sign.
+_MARK = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve\b", re.IGNORECASE)
 _LONG_REACH = 7
 """Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
 
@@ -160,7 +160,7 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[max(0, reach.start - 12) : reach.start]):
             continue  # "a drill was used to remove the spur"
-        if _SIGN.fullmatch(text[reach.start : reach.end]) and _is_of_another(text, raw, reach):
+        if is_sign(text[reach.start : reach.end]) and _is_of_another(text, raw, reach):
             continue
         if cue.concepts and raw.concept not in cue.concepts:
             continue
@@ -188,11 +188,11 @@ def _in_an_aside(between: str) -> bool:
 
 def _is_of_another(text: str, raw: Raw, reach: Reach) -> bool:
     """Whether the sign at `reach` touches another word than `raw`: "reflexes ↓, (-) Spurling"."""
-    leads = bool(_LEADS.search(text[max(0, reach.start - 12) : reach.start])) and text[reach.end : reach.end + 2].strip()[:1].isalnum()
+    first = leads(text, reach.start, reach.end)
     if reach.end <= raw.start:
         between = text[reach.end : raw.start]
-        return not leads or (re.search(r"[,;]", between) is not None and not _LIST_WORD.search(between))
-    return leads or _SIGN.search(text, raw.end, reach.start) is not None
+        return not first or (re.search(r"[,;]", between) is not None and not _LIST_WORD.search(between))
+    return first or _MARK.search(text, raw.end, reach.start) is not None
 
 
 def _stopped(text: str, raw: Raw, reach: Reach, stops: Sequence[tuple[int, int]]) -> bool:

@@ -24,8 +24,8 @@ _LOST_NEWLINE = re.compile(
     r"|,(?=\s?[A-Z][A-Z][A-Z /&,'()-]{1,50}:)"
 )
 _ITEM = re.compile(r"^\s*(?:[-*+>#]|\(?\d{1,2}[.)](?!\d)|[a-z][.)]\s|\[[ xX]?\])\s*")
-# The number of an item of a list within a line: "1) stenosis 2) r/o discitis", "1. MRI 2. therapy", "#1 ... #2 ...".
-_NUMBERED = re.compile(r"(?<![^\s,;:.(])(?:\(?(?P<n>\d{1,2})[.)]|\((?P<r>\d{1,2})\)|#(?P<h>\d{1,2})[.):]?)(?=\s*[A-Za-z?(])")
+# The number of an item of a list within a line: "1) stenosis 2) r/o discitis", "1. MRI 2. therapy", "#1 ... #2 ...", "a) ... b) ...".
+_NUMBERED = re.compile(r"(?<![^\s,;:.(])(?:\(?(?P<n>\d{1,2})[.)]|#(?P<h>\d{1,2})[.):]?|\(?(?P<a>[a-j])\))(?=\s*[A-Za-z?(])")
 _STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})|/{3,}|={2,}>?|-{2,}>")
 _WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
 _TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
@@ -284,7 +284,8 @@ def _numbered(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """
     marks: list[tuple[int, int]] = []
     for match in _NUMBERED.finditer(text, start, end):
-        if int(match["n"] or match["r"] or match["h"]) != len(marks) + 1:
+        number = ord(match["a"]) - ord("a") + 1 if match["a"] else int(match["n"] or match["h"])
+        if number != len(marks) + 1:
             continue
         if not marks and text[start : match.start()].strip(" \n,;:*-") and text[: match.start()].rstrip()[-1:] not in ".;":
             return []

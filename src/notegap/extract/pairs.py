@@ -41,6 +41,12 @@ _BE = re.compile(r"\b(?:is|are|was|were|be|been|being|appears?|remains?)\b[\w\s]
 _WHERE = re.compile(r"^\s*(?:in|at|within|inside|along|near|by)\b", re.IGNORECASE)
 
 
+# A sign of presence or absence. It stands for the word it touches, before a word ("pain, (-) SLR") or after ("SLR (-)").
+_SIGN = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve|[-+]|neg(?:ative)?|pos(?:itive)?", re.IGNORECASE)
+_FIRST = re.compile(r"(?:^|[,;:.(\n*]|\b(?:and|or|but|with))\s*$")
+_ITS_WORD = re.compile(r"\s?(?!(?:bilat\w*|b/?l|for|in|on|at|to|of|or|and|throughout|today|[lrb]|left|right|both|x|test|sign)\b)[a-z]", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """A fact made of a part and what is said of it."""
@@ -128,8 +134,20 @@ class PairRules:
 _SIGNS = frozenset({"change/positive", "change/negative"})
 
 
+def is_sign(words: str) -> bool:
+    """Whether `words` are a sign of presence or absence and nothing more."""
+    return _SIGN.fullmatch(words) is not None
+
+
+def leads(text: str, start: int, end: int) -> bool:
+    """Whether the sign at `start` to `end` ("(-)", "+", "neg") stands first in its entry, before the word it is of."""
+    return bool(_SIGN.fullmatch(text, start, end) and _FIRST.search(text, max(0, start - 12), start) and _ITS_WORD.match(text, end))
+
+
 def _signed(text: str, change: Raw, part: Raw, changes: Sequence[Raw]) -> bool:
-    """Whether `part` has its own sign and `change` is the sign of the next entry: "SLR -ve, stenosis +ve"."""
+    """Whether `part` has its own sign and `change` is the sign of the next entry: "SLR -ve, stenosis +ve", "SLR, (+) FABER"."""
+    if change.key in _SIGNS and part.end <= change.start and leads(text, change.start, change.end):
+        return True
     return change.key in _SIGNS and any(
         c.key in _SIGNS and part.end <= c.start < c.end <= change.start and "," in text[c.end : change.start] for c in changes
     )
