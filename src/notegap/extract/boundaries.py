@@ -55,7 +55,7 @@ _STUDY_LINE = re.compile(
     re.IGNORECASE,
 )
 _THERAPY = re.compile(r"^\W*(?:physical|occupational|aqua\w*|massage|manual|traction|cognitive)\b", re.IGNORECASE)
-_SHOWED = re.compile(r"\b(?:shows?|showed|shown|reveal\w*|demonstrat\w+|normal|unremarkable|negative|reviewed|read as|performed|underwent|currently|takes|taking)\b", re.IGNORECASE)
+_SHOWED = re.compile(r"\b(?:shows?|showed|shown|reveal\w*|demonstrat\w+|normal|unremarkable|negative|reviewed|read as|performed|underwent|currently|takes|taking|tried|failed|completed|has been|have been)\b", re.IGNORECASE)
 # What is written for the patient at the end of a note, where a list of drugs stands among the history.
 _PRESCRIBED = re.compile(r"^\W*(?:rx|prescriptions?)\W*$", re.IGNORECASE)
 _AFTER_FINDINGS = frozenset({"assessment", "assessment_plan", "impression", "differential", "plan", "exam", "imaging"})
