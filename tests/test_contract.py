@@ -52,7 +52,7 @@ def test_the_report_has_every_field_of_the_contract_and_names_what_it_adds() -> 
     written = (CONTRACT / "REPORT.md").read_text(encoding="utf-8")
     example = json.loads(written.partition("```json\n")[2].partition("```")[0])
     shape = json.loads(FORMATS["json"](report(CHECK), Page()))
-    assert set(shape) - set(example) == {"notegap", "date_of_service", "codes_from", "suggestions"}
+    assert set(shape) - set(example) == {"notegap", "date_of_service", "codes_from", "suggestions", "points_to"}
     assert set(example) <= set(shape)
     assert set(example["checks"][0]) <= set(shape["checks"][0])
     assert shape["suggestions"] == []
