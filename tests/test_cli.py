@@ -148,7 +148,7 @@ def test_stopped(notegap: Notegap, note: Callable[[str], Path]) -> None:
         (("explain", "M24.28/ligamen"), "M24.28: has no item 'ligamen'; did you mean 'ligament'?"),
         (("explain", "E11.9/region"), "no checklist covers this code"),
         (("audit", "/nowhere"), "/nowhere: no such file or folder"),
-        (("audit", "/dev/null"), "is none of a folder of .txt files"),
+        (("audit", "/dev/null"), "is none of a folder, .txt,"),
         (("audit", "-", "--limit", "0"), "--limit"),
     ],
 )
@@ -167,9 +167,10 @@ def test_a_code_that_does_not_exist_is_no_error(notegap: Notegap, note: Callable
     [
         (b"", 3, "standard input: nothing to read, the note is empty"),
         (b"\xef\xbb\xbf\0 \r\n", 3, "standard input: nothing to read, the note is empty"),
-        (b"Patient\x92s", 2, "standard input: is not UTF-8: byte 92 at byte offset 7; it looks like Windows-1252"),
-        ("gaps".encode("utf-16"), 2, "standard input: is UTF-16 (it starts with the bytes FF FE)"),
-        (b"%PDF-1.4", 2, "standard input: is a PDF file, not plain text"),
+        (b"Patient\x81s", 2, "standard input: is not UTF-8: byte 81 at byte offset 7; save it as plain text"),
+        ("gaps".encode("utf-16")[:-1], 2, "standard input: is not UTF-16, as it says it is: bytes 73 at byte offset 8"),
+        (b"%PDF-1.4", 2, "standard input: is a damaged PDF; save it again"),
+        (b"\x89PNG\r\n\x1a\n", 2, "standard input: is a PNG image, not plain text"),
         (b"x" * 1_048_577, 2, "standard input: is longer than 1,048,576 bytes, the limit; --max-bytes raises it"),
     ],
 )
@@ -179,6 +180,12 @@ def test_bad_input(notegap: Notegap, command: str, data: bytes, code: int, messa
     assert (run.code, run.out) == (code, "")
     assert run.err.startswith(f"notegap: {message}")
     assert run.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("cp1252", "Windows-1252"), ("utf-16", "UTF-16"), ("utf-32", "UTF-32")])
+def test_an_encoding_that_was_guessed_is_said(notegap: Notegap, encoding: str, name: str) -> None:
+    run = notegap("check", "-", stdin="complete the patient’s spine".encode(encoding))
+    assert (run.code, run.err) == (0, f"notegap: stdin: read as {name}\n")
 
 
 def test_the_limit_can_be_raised(notegap: Notegap) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from notegap.analyzer import Analyzer
 from notegap.audit import audit
-from notegap.notes.table import RowError, read_notes
+from notegap.notes.document import RowError
+from notegap.notes.table import read_notes
 from notegap.notes.text import NoteOptions
 from notegap.report import FORMATS, Page
 

@@ -12,10 +12,19 @@ import pytest
 
 from notegap.errors import EmptyNoteError, NoteError, UsageError
 from notegap.model import Note, Setting
-from notegap.notes.table import RowError, read_notes
-from notegap.notes.text import NoteOptions, decode, read_note
+from notegap.notes.document import RowError
+from notegap.notes.files import read_file
+from notegap.notes.table import read_notes
+from notegap.notes.text import NoteOptions, decode
 
 TEXT = "ASSESSMENT\r\nLaxity of the L4-5 interspinous ligament.\n"
+
+
+def read_note(source: str | Path, options: NoteOptions | None = None) -> Note:
+    """The one note of a file."""
+    (row,) = read_file(source, options)
+    assert isinstance(row, Note)
+    return row
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -52,17 +61,33 @@ def test_a_note_that_says_nothing_is_empty(data: bytes) -> None:
         decode(data, where="n")
 
 
-CP1252 = "Patient\u2019s spine.\nStenosis \u2013 severe.".encode("cp1252")
+CP1252 = "Patient\u2019s spine.\nStenosis \u2013 severe."
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (CP1252.encode("cp1252"), "Windows-1252"),
+        (CP1252.encode("utf-16"), "UTF-16"),
+        (b"\xfe\xff" + CP1252.encode("utf-16-be"), "UTF-16"),
+        (CP1252.encode("utf-32"), "UTF-32"),
+        (b"\x00\x00\xfe\xff" + CP1252.encode("utf-32-be"), "UTF-32"),
+    ],
+)
+def test_other_encodings_are_read_and_said(data: bytes, encoding: str) -> None:
+    said: list[str] = []
+    assert decode(data, where="n", say=said.append) == CP1252
+    assert said == [f"read as {encoding}"]
+
+
+def test_a_declared_encoding_is_used_where_the_bytes_are_not_utf8() -> None:
+    assert decode("Żebro – łuk.".encode("iso8859-2", "ignore"), where="n", charset="iso-8859-2").startswith("Żebro")
+    assert decode(CP1252.encode(), where="n", charset="iso-8859-2") == CP1252
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (
-            CP1252,
-            "n: is not UTF-8: byte 92 at byte offset 7; it looks like Windows-1252 (cp1252): "
-            "`iconv -f WINDOWS-1252 -t UTF-8` converts it",
-        ),
         (
             b"one\ntwo \x81\x93 three",
             "n: is not UTF-8: byte 81 at byte offset 8 (line 2); save it as plain text (UTF-8) and try again",
@@ -78,13 +103,13 @@ CP1252 = "Patient\u2019s spine.\nStenosis \u2013 severe.".encode("cp1252")
             "may be lost",
         ),
         (
-            TEXT.encode("utf-16"),
-            "n: is UTF-16 (it starts with the bytes FF FE), not UTF-8; save it as plain text (UTF-8) and try again",
+            TEXT.encode("utf-16")[:-1],
+            "n: is not UTF-16, as it says it is: bytes 0A at byte offset 108",
         ),
         (
-            TEXT.encode("utf-32"),
-            "n: is UTF-32 (it starts with the bytes FF FE 00 00), not UTF-8; save it as plain text (UTF-8) "
-            "and try again",
+            # Windows-1251: read as Windows-1252 it would be noise.
+            "Боль в пояснице".encode("cp1251"),
+            "n: is not UTF-8: byte C1 at byte offset 0; save it as plain text (UTF-8) and try again",
         ),
         (
             TEXT.encode("utf-16-be"),
@@ -249,13 +274,16 @@ def test_a_bad_line_keeps_its_id(tmp_path: Path) -> None:
     assert rows(tmp_path / "in.jsonl", '{"id": "n-7"}') == [RowError("n-7", "in.jsonl:1", "has no `text`")]
 
 
-def test_a_line_that_is_not_utf8(tmp_path: Path) -> None:
-    data = b'{"text":"t"}\n{"text":"Patient\x92s"}\n{"text":"t"}'
-    first, bad, last = rows(tmp_path / "in.jsonl", data)
-    assert isinstance(first, Note)
-    assert isinstance(last, Note)
+def test_lines_in_other_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"text":"t"}\n{"text":"Patient\x92s spine"}\n{"text":"Patient\x81s"}\n{"text":"t"}')
+    said: list[tuple[str, str]] = []
+    first, guessed, bad, last = read_notes(path, say=lambda *remark: said.append(remark))
+    assert [first, last] == [Note(id="in.jsonl:1", text="t"), Note(id="in.jsonl:4", text="t")]
+    assert guessed == Note(id="in.jsonl:2", text="Patient\u2019s spine")
+    assert said == [("in.jsonl:2", "read as Windows-1252")]
     assert isinstance(bad, RowError)
-    assert bad.message.startswith("is not UTF-8: byte 92 at byte offset 16; it looks like Windows-1252")
+    assert bad.message.startswith("is not UTF-8: byte 81 at byte offset 16; save it")
 
 
 def test_a_line_over_the_limit_does_not_take_the_next(tmp_path: Path) -> None:
@@ -320,12 +348,16 @@ def test_csv_with_a_quote_left_open_does_not_pass_for_one_note(tmp_path: Path) -
     assert row == RowError("in.csv:2", "in.csv:2", "not CSV: unexpected end of data")
 
 
-def test_csv_bytes_that_are_not_utf8_spoil_one_row(tmp_path: Path) -> None:
-    first, second = rows(tmp_path / "in.csv", b"id,text\na,Patient\x92s\nb,t\n")
-    assert first == RowError(
-        "a", "in.csv:2", "`text` is not UTF-8: 92 at character 7; Windows-1252 looks like this, save it as UTF-8"
+def test_csv_rows_in_other_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"id,text\na,Patient\x92s\nb,t\nc,Patient\x81s\n")
+    said: list[tuple[str, str]] = []
+    first, second, third = read_notes(path, say=lambda *remark: said.append(remark))
+    assert [first, second] == [Note(id="a", text="Patient\u2019s"), Note(id="b", text="t")]
+    assert said == [("in.csv:2", "read as Windows-1252")]
+    assert third == RowError(
+        "c", "in.csv:4", "`text` is neither UTF-8 nor Windows-1252: 81 at character 7; save it as UTF-8"
     )
-    assert second == Note(id="b", text="t")
 
 
 def test_csv_without_a_header_does_not_repeat_its_first_line(tmp_path: Path) -> None:
@@ -363,9 +395,9 @@ def test_a_table_in_another_format_is_refused(tmp_path: Path, name: str) -> None
 
 
 def test_inputs_of_no_known_kind(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"\.json is not read; give JSON Lines"):
+    with pytest.raises(UsageError, match=r"is JSON, not FHIR; give JSON Lines"):
         rows(tmp_path / "in.json", b"[]")
-    with pytest.raises(UsageError, match=r"is none of a folder of \.txt files"):
+    with pytest.raises(UsageError, match=r"is none of a folder, \.txt,"):
         rows(tmp_path / "in.xlsx", b"")
     with pytest.raises(NoteError, match="no such file or folder"):
         read_notes(tmp_path / "gone")

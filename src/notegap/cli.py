@@ -9,8 +9,10 @@ import os
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,12 +22,14 @@ import click
 
 from notegap.errors import EmptyNoteError, NoteError, NotegapError, UsageError, crash_site
 from notegap.model import Alert, Checklist, Note, Requirement, Setting
-from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable, read_note
+from notegap.notes.document import RowError
+from notegap.notes.files import read_file
+from notegap.notes.read import FORMATS
+from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable
 from notegap.report.sink import Pieces, abandon_stdout, output, print_out
 
 if TYPE_CHECKING:
     from notegap.analyzer import Analyzer
-    from notegap.notes.table import RowError
     from notegap.report import Page
 
 COMPLETE, GAPS, BROKEN, NOTHING_READ, INTERRUPTED = 0, 1, 2, 3, 130
@@ -144,6 +148,7 @@ def _note_options(command: _Command) -> _Command:
             show_default=True,
             help="The longest note that is read.",
         ),
+        _input_format_option,
         _patterns_option,
         click.option("--date", "date_of_service", metavar="YYYY-MM-DD", callback=_date_option, help="Date of service."),
         click.option(
@@ -172,6 +177,11 @@ _patterns_option = click.option(
     multiple=True,
     metavar="DIR",
     help="A folder of your own concepts and checklists to add; may be given again.",
+)
+_input_format_option = click.option(
+    "--input-format",
+    type=click.Choice(FORMATS),
+    help="The format to read, whatever the content looks like; without it, it is recognised by content.",
 )
 _snippets_option = click.option(
     "--snippets", is_flag=True, help="In SARIF, carry the words of the note that decided an item."
@@ -208,13 +218,15 @@ def check(
     date_of_service: str | None,
     patterns: tuple[Path, ...],
     max_bytes: int,
+    input_format: str | None,
     format_: str,
     snippets: bool,
     out: Path | None,
 ) -> int:
     """Check notes: what each still has to document, the quotes that show what it does, and better-fitting codes.
 
-    "-" reads one note from standard input.
+    FILE is plain text, RTF, HTML, .docx, PDF with text, C-CDA, HL7 v2 or FHIR, recognised by content, with one note or
+    many; "-" reads standard input.
     """
     options = NoteOptions(
         codes=codes,
@@ -222,34 +234,28 @@ def check(
         setting=Setting(setting),
         date_of_service=date_of_service,
         max_bytes=max_bytes,
+        input_format=input_format,
     )
-    sources = _sources(files, out)
-    if format_ == "html" and len(sources) > 1:
-        raise UsageError("--format html makes a page of one note: give one file at a time.")
-    notes = [_read(source, options) for source in sources]
-    read = [note for note in notes if isinstance(note, Note)]
-    if not read:
-        return _refuse_all(sources, notes)
+    read = _read_all(_sources(files, out), options)
+    if format_ == "html" and len(read) > 1:
+        raise UsageError("--format html makes a page of one note: give one at a time.")
+    if not any(isinstance(one.row, Note) for one in read):
+        return _refuse_all(read)
 
     from notegap.audit import Tally, audit
-    from notegap.notes.table import RowError
     from notegap.report import PIECES
 
     analyzer = _analyzer(patterns)
-    rows = [
-        note if isinstance(note, Note) else _row_error(source, note)
-        for source, note in zip(sources, notes, strict=True)
-    ]
     tally = Tally()
     with output(out) as write:
-        pieces = Pieces(write, format_, many=len(sources) > 1)
-        for source, outcome in zip(sources, audit(rows, analyzer.analyze), strict=True):
+        pieces = Pieces(write, format_, many=len(read) > 1)
+        for one, outcome in zip(read, audit([one.row for one in read], analyzer.analyze), strict=True):
             tally.add(outcome)
             if isinstance(outcome, RowError):
-                _complain(f"{_where(source)}: {outcome.message}")
+                _complain(": ".join(filter(None, (one.where, outcome.message))))
                 _add_error(pieces, outcome, format_)
             else:
-                pieces.add(PIECES[format_](outcome, _page(out, _where(source), snippets=snippets)))
+                pieces.add(PIECES[format_](outcome, _page(out, one.where, snippets=snippets)))
         pieces.end()
     if tally.failed:
         return BROKEN
@@ -261,15 +267,22 @@ def check(
 @commands.command(epilog=_EXIT_CODES)
 @click.argument("files", nargs=-1, metavar="[FILE|-]...")
 @_patterns_option
+@_input_format_option
 @click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
 @_format_option("text", "json", "jsonl")
 @_out_option
-def extract(files: tuple[str, ...], patterns: tuple[Path, ...], max_bytes: int, format_: str, out: Path | None) -> int:
+def extract(
+    files: tuple[str, ...],
+    patterns: tuple[Path, ...],
+    input_format: str | None,
+    max_bytes: int,
+    format_: str,
+    out: Path | None,
+) -> int:
     """Show every fact that was read in notes: what, how it stands, what it is tied to, its quote."""
-    sources = _sources(files, out)
-    notes = [_read(source, NoteOptions(max_bytes=max_bytes)) for source in sources]
-    if not any(isinstance(note, Note) for note in notes):
-        return _refuse_all(sources, notes)
+    read = _read_all(_sources(files, out), NoteOptions(max_bytes=max_bytes, input_format=input_format))
+    if not any(isinstance(one.row, Note) for one in read):
+        return _refuse_all(read)
 
     from notegap.report.json import json_mentions, jsonl_mentions
     from notegap.report.text import text_mentions
@@ -278,14 +291,14 @@ def extract(files: tuple[str, ...], patterns: tuple[Path, ...], max_bytes: int, 
     analyzer = _analyzer(patterns)
     code = COMPLETE
     with output(out) as write:
-        pieces = Pieces(write, format_, many=len(sources) > 1)
-        for source, note in zip(sources, notes, strict=True):
-            if isinstance(note, NoteError):
+        pieces = Pieces(write, format_, many=len(read) > 1)
+        for one in read:
+            if isinstance(one.row, RowError):
                 code = BROKEN
-                _complain(str(note))
-                _add_error(pieces, _row_error(source, note), format_)
+                _complain(": ".join(filter(None, (one.where, one.row.message))))
+                _add_error(pieces, one.row, format_)
             else:
-                pieces.add(formats[format_](note, analyzer.extract(note), _page(out, _where(source))))
+                pieces.add(formats[format_](one.row, analyzer.extract(one.row), _page(out, one.where)))
         pieces.end()
     return code
 
@@ -309,25 +322,43 @@ def _refuse_overwriting(source: str, out: Path | None) -> None:
             raise UsageError(f"--out {printable(str(out))}: is the file that is read; it would be lost.")
 
 
-def _read(source: str, options: NoteOptions) -> Note | NoteError:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One note that was read, or why it was not, and where it stands; `empty` when nothing is there to be read."""
+
+    where: str
+    row: Note | RowError
+    empty: bool = False
+
+
+def _read_all(sources: tuple[str, ...], options: NoteOptions) -> list[_Read]:
+    """The notes of all files. What was remarked of them is told at once."""
+    return [one for source in sources for one in _read(source, options)]
+
+
+def _read(source: str, options: NoteOptions) -> list[_Read]:
+    where = _where(source)
     try:
-        return read_note(source, options)
+        rows = list(read_file(source, options, say=lambda remark: _complain(f"{where}: {remark}")))
     except NoteError as error:
-        return error
+        message = str(error)
+        for prefix in (where, "standard input"):
+            if message.startswith(f"{prefix}: "):
+                name = "stdin" if source == STDIN else printable(Path(source).name)
+                row = RowError(name, where, message[len(prefix) + 2 :])
+                return [_Read(prefix, row, empty=isinstance(error, EmptyNoteError))]
+        # What was given for a file's name may be a note, and is not repeated.
+        return [_Read("", RowError("", "", message))]
+    if len(rows) == 1:
+        return [_Read(where, rows[0])]
+    return [_Read(f"{where}#{number}", row) for number, row in enumerate(rows, start=1)]
 
 
-def _refuse_all(sources: tuple[str, ...], errors: Sequence[object]) -> int:
-    for error in errors:
-        _complain(str(error))
-    return NOTHING_READ if all(isinstance(error, EmptyNoteError) for error in errors) else BROKEN
-
-
-def _row_error(source: str, error: NoteError) -> RowError:
-    from notegap.notes.table import RowError
-
-    name = "stdin" if source == STDIN else printable(Path(source).name)
-    message = str(error).removeprefix(f"{_where(source)}: ").removeprefix("standard input: ")
-    return RowError(name, _where(source), message)
+def _refuse_all(read: Sequence[_Read]) -> int:
+    for one in read:
+        if isinstance(one.row, RowError):
+            _complain(": ".join(filter(None, (one.where, one.row.message))))
+    return NOTHING_READ if all(one.empty for one in read) else BROKEN
 
 
 def _add_error(pieces: Pieces, error: RowError, format_: str) -> None:
@@ -562,6 +593,7 @@ def audit_command(
     date_of_service: str | None,
     patterns: tuple[Path, ...],
     max_bytes: int,
+    input_format: str | None,
     format_: str,
     snippets: bool,
     out: Path | None,
@@ -569,18 +601,27 @@ def audit_command(
 ) -> int:
     """Check many notes and write one report for each, in order.
 
-    IN is a folder of .txt files, a .jsonl or .csv file, or "-" for JSON Lines on standard input. Fields and columns:
-    id, text, codes (or code), claim_codes, setting, date_of_service; --code, --setting and --date stand in where a
-    note has none. A note that cannot be read or analyzed gives {"id", "error"} in its place.
+    IN is a folder of files in any format that `check` reads, one such file, a .jsonl or .csv file, or "-" for JSON
+    Lines on standard input. Fields and columns: id, text, codes (or code), claim_codes, setting, date_of_service;
+    --code, --setting and --date stand in where a note has none. A note that cannot be read or analyzed gives
+    {"id", "error"} in its place.
     """
     from notegap.audit import Tally, audit
-    from notegap.notes.table import RowError, read_notes
+    from notegap.notes.table import read_notes
     from notegap.report import PIECES
 
     _refuse_overwriting(source, out)
-    options = NoteOptions(codes=codes, setting=Setting(setting), date_of_service=date_of_service, max_bytes=max_bytes)
-    rows = _primed(itertools.islice(read_notes(source, options), limit))
+    options = NoteOptions(
+        codes=codes,
+        setting=Setting(setting),
+        date_of_service=date_of_service,
+        max_bytes=max_bytes,
+        input_format=input_format,
+    )
+    remarks = _Remarks()
+    rows = _primed(itertools.islice(read_notes(source, options, remarks.add), limit))
     if rows is None:
+        remarks.tell()
         _complain(f"{_where(source)}: nothing was read, there is no note in it")
         return NOTHING_READ
     analyzer = _analyzer(patterns)
@@ -595,6 +636,7 @@ def audit_command(
                 pieces.add(PIECES[format_](outcome, _page(out, snippets=snippets)))
             show(tally.read)
         pieces.end()
+    remarks.tell()
     _complain(str(tally))
     if tally.failed:
         return BROKEN
@@ -659,6 +701,23 @@ def _primed(rows: Iterator[Note | RowError]) -> Iterator[Note | RowError] | None
     """The rows, the first of them read already; None when there is none."""
     first = next(rows, None)
     return None if first is None else itertools.chain((first,), rows)
+
+
+class _Remarks:
+    """What was remarked of an audit's files, counted: one line for each kind, however many files."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._count: Counter[str] = Counter()
+
+    def add(self, where: str, remark: str) -> None:
+        self._first.setdefault(remark, where)
+        self._count[remark] += 1
+
+    def tell(self) -> None:
+        for remark, where in self._first.items():
+            others = self._count[remark] - 1
+            _complain(f"{where}: {remark}" + (f" (and {others} more)" if others else ""))
 
 
 @contextmanager

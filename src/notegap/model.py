@@ -96,6 +96,24 @@ FACTS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a file said of a note beside its text; "" where it said nothing.
+
+    `date` is that of the encounter, else of the document, as 2026-04-30; `type_code` is a LOINC code or the sender's
+    own; `replaces` the id of the document that this one takes the place of or adds to.
+    """
+
+    provider: str = field(default="", repr=False)
+    encounter: str = ""
+    date: str = ""
+    department: str = ""
+    document_type: str = ""
+    type_code: str = ""
+    status: str = ""
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """One clinical note and the codes it is to support.
 
@@ -109,6 +127,7 @@ class Note:
     claim_codes: tuple[str, ...] | None = None
     setting: Setting = Setting.OUTPATIENT
     date_of_service: str | None = None
+    metadata: Metadata = field(default=Metadata(), repr=False)
 
 
 # ── what was read ───────────────────────────────────────────────────────────────────────────────

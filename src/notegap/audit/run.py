@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from notegap.errors import NotegapError, crash_site
 from notegap.model import Note, Report
-from notegap.notes.table import RowError
+from notegap.notes.document import RowError
 
 
 def audit(rows: Iterable[Note | RowError], analyze: Callable[[Note], Report]) -> Iterator[Report | RowError]:

@@ -1,4 +1,4 @@
-"""Many notes: a folder of .txt files, JSON Lines or CSV → `Note`s and `RowError`s, one at a time, in order.
+"""Many notes: a folder, JSON Lines or CSV → `Note`s and `RowError`s, one at a time, in order.
 
 A row that cannot be used is given as a `RowError` in its place and the rest goes on. Only an input that cannot
 be read at all (missing, another format, no `text` column) raises. Memory is bounded by the longest note.
@@ -11,9 +11,8 @@ import io
 import json
 import os
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -21,33 +20,32 @@ from typing import BinaryIO, TextIO
 from notegap.errors import NoteError, UsageError
 from notegap.icd10cm import normalize
 from notegap.model import Note, Setting
+from notegap.notes.document import RowError
+from notegap.notes.files import note_of, read_bytes, read_file
+from notegap.notes.read import TEXT, read_documents, recognize
 from notegap.notes.text import (
+    MARKS,
     STDIN,
     NoteOptions,
     cannot_read,
     decode,
+    looks_like_cp1252,
     no_such,
     printable,
-    read_note,
     refuse_impossible_name,
     refuse_other_formats,
     says_nothing,
+    stdin_bytes,
     too_long,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """A row that is no note: its id, where it stands ("export.csv:12") and what is wrong, no word of the note."""
-
-    id: str
-    where: str
-    message: str
-
 
 FIELDS = ("id", "text", "codes", "code", "claim_codes", "setting", "date_of_service")
 """The fields that are read; any other is left alone."""
 
+Saying = Callable[[str, str], None]
+"""Takes where something stands and what is remarked of it ("read as Windows-1252")."""
+
+_LEFT_OUT = "left out: of no format that is read; plain text has to be named .txt"
 _DELIMITERS = (",", ";", "\t")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNDECODED = re.compile("[\udc80-\udcff]+")
@@ -59,29 +57,38 @@ class _RowRefusedError(Exception):
     """Why one row is no note; never leaves this module."""
 
 
-def read_notes(source: str | Path, options: NoteOptions | None = None) -> Iterator[Note | RowError]:
-    """The notes of a folder of .txt files, a .jsonl or .csv file, one .txt file, or JSON Lines on standard input ("-").
+def _unsaid(_where: str, _remark: str) -> None:
+    pass
+
+
+def read_notes(
+    source: str | Path, options: NoteOptions | None = None, say: Saying = _unsaid
+) -> Iterator[Note | RowError]:
+    """The notes of a folder of files in any format, of one such file, of a .jsonl or .csv file, or JSON Lines ("-").
 
     What a row leaves open (codes, claim, setting, date) is taken from `options`.
     Raises `NoteError` when the input cannot be read at all, `UsageError` when it is of no kind that is known.
     """
     options = options or NoteOptions()
     if source == STDIN:
-        return _read_stdin(options)
+        return _read_stdin(options, say)
     path = Path(source)
     where = printable(str(source))
     if _is_folder(path, where):
-        return _read_folder(path, where, options)
+        return _read_folder(path, where, options, say)
     kind = path.suffix.lower()
-    if kind in (".jsonl", ".ndjson"):
-        return _read_file(path, where, options, csv_format=False)
-    if kind in (".csv", ".tsv"):
-        return _read_file(path, where, options, csv_format=True)
-    if kind == ".txt":
-        return iter((_one_file(path, printable(path.name), where, options),))
-    if kind == ".json":
-        raise UsageError(f"{where}: .json is not read; give JSON Lines, one note a line, in a file named .jsonl")
-    raise UsageError(f"{where}: is none of a folder of .txt files, .txt, .jsonl, .ndjson, .csv and .tsv")
+    if options.input_format is None and kind in (".jsonl", ".ndjson"):
+        return _read_table(path, where, options, say, csv_format=False)
+    if options.input_format is None and kind in (".csv", ".tsv"):
+        return _read_table(path, where, options, say, csv_format=True)
+    if options.input_format is None and kind != ".txt" and recognize(read_bytes(path, where, options)) == TEXT:
+        if kind == ".json":
+            raise UsageError(f"{where}: is JSON, not FHIR; give JSON Lines, one note a line, in a file named .jsonl")
+        raise UsageError(
+            f"{where}: is none of a folder, .txt, .jsonl, .csv, .tsv and the formats that are known by their content: "
+            "RTF, HTML, .docx, PDF, C-CDA, HL7 v2, FHIR"
+        )
+    return _one_file(path, printable(path.name), where, options, say)
 
 
 def _is_folder(path: Path, where: str) -> bool:
@@ -96,52 +103,66 @@ def _is_folder(path: Path, where: str) -> bool:
     raise no_such(path, where, "file or folder")
 
 
-def _read_folder(folder: Path, where: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def _read_folder(folder: Path, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     def refused(error: OSError) -> None:
         raise cannot_read(printable(str(error.filename or where)), error) from None
 
     for parent, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(".txt") and not name.startswith("."):
-                path = Path(parent, name)
-                yield _one_file(path, printable(path.relative_to(folder).as_posix()), printable(str(path)), options)
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(parent, name)
+            shown = printable(str(path))
+            if name.lower().endswith(".txt") or options.input_format or _is_note(path, shown, options):
+                yield from _one_file(path, printable(path.relative_to(folder).as_posix()), shown, options, say)
+            else:
+                say(shown, _LEFT_OUT)
 
 
-def _one_file(path: Path, note_id: str, where: str, options: NoteOptions) -> Note | RowError:
+def _is_note(path: Path, where: str, options: NoteOptions) -> bool:
+    """Whether a file that is not named .txt is in a format that is known by its content, or cannot be read at all."""
     try:
-        return read_note(path, options, note_id=note_id)
+        return recognize(read_bytes(path, where, options)) not in (TEXT, "xml")
+    except NoteError:
+        return True
+
+
+def _one_file(path: Path, note_id: str, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+    try:
+        yield from read_file(path, options, note_id=note_id, say=lambda remark: say(where, remark))
     except NoteError as error:
-        return RowError(note_id, where, str(error).removeprefix(f"{where}: "))
+        yield RowError(note_id, where, str(error).removeprefix(f"{where}: "))
 
 
-def _read_stdin(options: NoteOptions) -> Iterator[Note | RowError]:
-    if sys.stdin is None:
-        raise NoteError("standard input: is closed")
-    yield from _json_lines(sys.stdin.buffer, "stdin", options)
+def _read_stdin(options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+    if options.input_format is None:
+        yield from _json_lines(stdin_bytes(), "stdin", options, say)
+    else:
+        yield from read_file(STDIN, options, say=lambda remark: say("standard input", remark))
 
 
-def _read_file(path: Path, where: str, options: NoteOptions, *, csv_format: bool) -> Iterator[Note | RowError]:
+def _read_table(
+    path: Path, where: str, options: NoteOptions, say: Saying, *, csv_format: bool
+) -> Iterator[Note | RowError]:
     try:
         file = path.open("rb")
     except OSError as error:
         raise cannot_read(where, error) from None
     with file:
-        rows = _csv_rows(file, path.name, options) if csv_format else _json_lines(file, path.name, options)
+        rows = _csv_rows(file, path.name, options, say) if csv_format else _json_lines(file, path.name, options, say)
         yield from rows
 
 
 # ── JSON Lines ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _json_lines(file: BinaryIO, name: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def _json_lines(file: BinaryIO, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     name = printable(name)
     limit = options.max_bytes * _JSON_GROWTH + _JSON_ROOM
     number = 0
     while line := file.readline(limit):
         number += 1
         if number == 1:
-            refuse_other_formats(line, where=name)
+            _refuse_other_tables(line, name)
         where = f"{name}:{number}"
         if not line.endswith(b"\n") and len(line) == limit:
             _skip_line(file, limit)
@@ -149,8 +170,29 @@ def _json_lines(file: BinaryIO, name: str, options: NoteOptions) -> Iterator[Not
             continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.strip():
-            yield _json_row(line, where, options)
+        if line.strip() and recognize(line) == "fhir":
+            yield from _fhir_row(line, where, options, say)
+        elif line.strip():
+            yield _json_row(line, where, options, say)
+
+
+def _refuse_other_tables(first: bytes, name: str) -> None:
+    refuse_other_formats(first, where=name)
+    mark = next((encoding for mark, encoding in MARKS if first.startswith(mark)), None)
+    if mark is not None:
+        raise NoteError(f"{name}: is {mark}; a table is read as UTF-8, save it so and try again")
+
+
+def _fhir_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+    """The notes of a FHIR resource on a line of its own, as bulk exports have them."""
+    try:
+        for document in read_documents(line, where, "fhir", options.max_bytes, lambda remark: say(where, remark)):
+            if isinstance(document, RowError):
+                yield RowError(document.id or where, where, document.message)
+            else:
+                yield note_of(document, document.id or where, options)
+    except NoteError as error:
+        yield RowError(where, where, str(error).removeprefix(f"{where}: "))
 
 
 def _skip_line(file: BinaryIO, limit: int) -> None:
@@ -158,19 +200,19 @@ def _skip_line(file: BinaryIO, limit: int) -> None:
         pass
 
 
-def _json_row(line: bytes, where: str, options: NoteOptions) -> Note | RowError:
+def _json_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Note | RowError:
     note_id = where
     try:
-        row = _parse_json(line, where, options)
+        row = _parse_json(line, where, say)
         note_id = _id(row.get("id"), where)
         return _note(row, note_id, options)
     except _RowRefusedError as refused:
         return RowError(note_id, where, str(refused))
 
 
-def _parse_json(line: bytes, where: str, options: NoteOptions) -> Mapping[str, object]:
+def _parse_json(line: bytes, where: str, say: Saying) -> Mapping[str, object]:
     try:
-        text = decode(line, where=where, max_bytes=len(line))
+        text = decode(line, where=where, max_bytes=len(line), say=lambda remark: say(where, remark))
     except NoteError as error:
         raise _RowRefusedError(str(error).removeprefix(f"{where}: ")) from None
     try:
@@ -189,15 +231,15 @@ def _parse_json(line: bytes, where: str, options: NoteOptions) -> Mapping[str, o
 # ── CSV ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _csv_rows(file: io.BufferedReader, name: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def _csv_rows(file: io.BufferedReader, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     name = printable(name)
-    refuse_other_formats(file.peek(1024), where=name)
+    _refuse_other_tables(file.peek(1024), name)
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and not the file.
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        yield from _csv_lines(text, name, options)
+        yield from _csv_lines(text, name, options, say)
 
 
-def _csv_lines(text: TextIO, name: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def _csv_lines(text: TextIO, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     # The csv module keeps this limit for the whole process; it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), options.max_bytes + 1))
     header_line = text.readline(_JSON_ROOM)
@@ -217,7 +259,7 @@ def _csv_lines(text: TextIO, name: str, options: NoteOptions) -> Iterator[Note |
         if fields is None:
             return
         if fields:
-            yield _csv_row(header, fields, where, options)
+            yield _csv_row(header, [_repaired(field, where, say) for field in fields], where, options)
 
 
 def _header(line: str, name: str) -> tuple[str, tuple[str, ...]]:
@@ -230,6 +272,17 @@ def _header(line: str, name: str) -> tuple[str, tuple[str, ...]]:
             return delimiter, header
     # The columns' names are not repeated: without a header, the first line is a note.
     raise NoteError(f"{name}:1: no column is named `text`; the first line has to name the columns: {', '.join(FIELDS)}")
+
+
+def _repaired(value: str, where: str, say: Saying) -> str:
+    """A field whose bytes were not UTF-8 and can be Windows-1252, read as that."""
+    if not _UNDECODED.search(value):
+        return value
+    data = value.encode("utf-8", "surrogateescape")
+    if not looks_like_cp1252(data):
+        return value
+    say(where, "read as Windows-1252")
+    return data.decode("cp1252")
 
 
 def _csv_row(header: tuple[str, ...], fields: list[str], where: str, options: NoteOptions) -> Note | RowError:
@@ -292,9 +345,7 @@ def _not_text(bad: re.Match[str]) -> str:
     units = [ord(char) for char in bad.group()[:4]]
     if _UNDECODED.match(bad.group()):
         shown = " ".join(f"{unit - 0xDC00:02X}" for unit in units)
-        return (
-            f"`text` is not UTF-8: {shown} at character {bad.start()}; Windows-1252 looks like this, save it as UTF-8"
-        )
+        return f"`text` is neither UTF-8 nor Windows-1252: {shown} at character {bad.start()}; save it as UTF-8"
     return f"`text` has half of a surrogate pair (\\u{units[0]:04x}) at character {bad.start()}"
 
 

@@ -1,19 +1,25 @@
-"""A plain text note: bytes, a file or standard input → `Note`.
+"""Plain text: the bytes of a file or of standard input → a note's text.
 
 The text is given as it was written: line ends, NULs and zero-width characters stay, so that offsets point
-into it. Only the byte order mark of UTF-8, which belongs to the encoding, is left out.
+into it. Only a byte order mark, which belongs to the encoding, is left out. What is not UTF-8 is read as UTF-16 or
+UTF-32 by its mark, else as Windows-1252 when it can be that; both are said.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from notegap.errors import EmptyNoteError, NoteError
-from notegap.model import Note, Setting
+from notegap.model import Setting
+from notegap.notes.document import unsaid
 
 MAX_BYTES = 1_048_576
 """The longest note that is read unless told otherwise, in bytes of UTF-8 (1 MB)."""
@@ -40,14 +46,18 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
 )
 # UTF-32's little-endian mark starts with UTF-16's, so it is tried first.
-_MARKS: tuple[tuple[bytes, str], ...] = (
+MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+"""The byte order marks of the encodings that have one, and those encodings."""
+
 _UTF8_MARK = b"\xef\xbb\xbf"
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1b"))
+_NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
+_UTF8_LETTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf](?![\x80-\xbf])|[\xe1-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _LONGEST_NAME = 1024
 _MOST_WORDS = 5
 _TEXT_AGAIN = "save it as plain text (UTF-8) and try again"
@@ -55,43 +65,32 @@ _TEXT_AGAIN = "save it as plain text (UTF-8) and try again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteOptions:
-    """What is asked of a note beside its text; the fields are those of `Note`."""
+    """What is asked of a note beside its text; the fields are those of `Note`, and how its file is to be read."""
 
     codes: tuple[str, ...] = ()
     claim_codes: tuple[str, ...] | None = None
     setting: Setting = Setting.OUTPATIENT
     date_of_service: str | None = None
     max_bytes: int = MAX_BYTES
+    input_format: str | None = None
 
 
-def read_note(source: str | Path, options: NoteOptions | None = None, *, note_id: str | None = None) -> Note:
-    """Read one note from a file, or from standard input when `source` is "-".
+def decode(
+    data: bytes, *, where: str, max_bytes: int = MAX_BYTES, charset: str = "", say: Callable[[str], None] = unsaid
+) -> str:
+    """The text of a note given as bytes; `where` names it in what is raised, `say` takes what encoding was guessed.
 
-    Its id is `note_id`, else the file's name, else "stdin". Raises `EmptyNoteError` for a note that says nothing
-    and `NoteError` for everything else that cannot be read as text.
+    `charset` is the encoding that was declared, if any. Bytes that are valid UTF-8 are UTF-8 whatever was declared:
+    nothing else looks like it.
     """
-    options = options or NoteOptions()
-    if source == STDIN:
-        where, name = "standard input", "stdin"
-        data = read_stdin(options.max_bytes + 1)
-    else:
-        where, name = printable(str(source)), printable(Path(source).name)
-        data = _read_file(Path(source), where, options.max_bytes + 1)
-    return Note(
-        id=name if note_id is None else note_id,
-        text=decode(data, where=where, max_bytes=options.max_bytes),
-        codes=options.codes,
-        claim_codes=options.claim_codes,
-        setting=options.setting,
-        date_of_service=options.date_of_service,
-    )
-
-
-def decode(data: bytes, *, where: str, max_bytes: int = MAX_BYTES) -> str:
-    """The text of a note given as UTF-8 bytes; `where` names it in what is raised."""
     if len(data) > max_bytes:
         raise NoteError(too_long(where, max_bytes))
     refuse_other_formats(data, where=where)
+    mark = next((name for mark, name in MARKS if data.startswith(mark)), None)
+    if mark is not None:
+        text = _decoded(data, mark, where)
+        say(f"read as {mark}")
+        return text
     if _is_mostly_nul(data):
         raise NoteError(f"{where}: {_nul_guess(data)}; {_TEXT_AGAIN}")
     body = data.removeprefix(_UTF8_MARK)
@@ -102,24 +101,70 @@ def decode(data: bytes, *, where: str, max_bytes: int = MAX_BYTES) -> str:
         # The error holds the whole note, so only its figures leave this block.
         start, end, truncated = error.start, error.end, error.reason == "unexpected end of data"
     else:
-        if says_nothing(text):
-            raise EmptyNoteError(f"{where}: nothing to read, the note is empty")
+        return _not_empty(text, where)
+    if charset and not shift and _codec(charset) not in (None, "utf-8"):
+        return _decoded(data, charset, where)
+    if not shift and not truncated and looks_like_cp1252(data):
+        text = _not_empty(data.decode("cp1252"), where)
+        say("read as Windows-1252")
         return text
     raise NoteError(_not_utf8(data, where, start + shift, end + shift, truncated=truncated))
 
 
+def _decoded(data: bytes, encoding: str, where: str) -> str:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        problem = f"{where}: is not {encoding}, as it says it is: bytes {_hex(data[error.start : error.end][:4])} at "
+        problem += f"byte offset {error.start}"
+    else:
+        return _not_empty(text, where)
+    raise NoteError(problem)
+
+
+def _codec(charset: str) -> str | None:
+    """The name Python has for an encoding, None when it knows none."""
+    try:
+        return codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return None
+
+
+def _not_empty(text: str, where: str) -> str:
+    if says_nothing(text):
+        raise EmptyNoteError(f"{where}: nothing to read, the note is empty")
+    return text
+
+
+def looks_like_cp1252(data: bytes) -> bool:
+    """Whether bytes that are not UTF-8 are an English text in Windows-1252: few letters are beyond ASCII, none broken.
+
+    Text that has letters in UTF-8 before its first bad byte is damaged, or two encodings in one; nothing is guessed.
+    """
+    high = sum(byte >= 0x80 for byte in data)
+    return (
+        high * 4 <= len(data)
+        and not any(byte in data for byte in _NOT_CP1252)
+        and not _is_binary(data)
+        and not _UTF8_LETTER.search(data)
+    )
+
+
 def refuse_other_formats(data: bytes, *, where: str) -> None:
-    """Raise `NoteError` when the first bytes are those of a format that is not plain UTF-8 text."""
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            raise NoteError(f"{where}: is {name} (it starts with the bytes {_hex(mark)}), not UTF-8; {_TEXT_AGAIN}")
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            raise NoteError(f"{where}: is {name}, not plain text; {_TEXT_AGAIN}")
-    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        raise NoteError(f"{where}: is {_zip_kind(data)}, not plain text; {_TEXT_AGAIN}")
-    if data[128:132] == b"DICM":
-        raise NoteError(f"{where}: is a DICOM file, not plain text; {_TEXT_AGAIN}")
+    """Raise `NoteError` when the first bytes are those of a format that is not plain text."""
+    name = other_format(data)
+    if name is not None:
+        raise NoteError(f"{where}: is {name}, not plain text; {_TEXT_AGAIN}")
+
+
+def other_format(data: bytes) -> str | None:
+    """The format whose first bytes these are, when it is one that is not plain text."""
+    name = next((name for magic, name in _MAGIC if data.startswith(magic)), None)
+    if name is None and data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip_kind(data)
+    if name is None and data[128:132] == b"DICM":
+        return "a DICOM file"
+    return name
 
 
 def says_nothing(text: str) -> bool:
@@ -137,11 +182,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def read_stdin(size: int) -> bytes:
-    """At most `size` bytes of standard input."""
+def stdin_bytes() -> BinaryIO:
+    """Standard input, as bytes."""
     if sys.stdin is None:
         raise NoteError("standard input: is closed")
-    return sys.stdin.buffer.read(size)
+    return sys.stdin.buffer
 
 
 def refuse_impossible_name(path: Path) -> None:
@@ -173,16 +218,6 @@ def _no_name(name: str) -> NoteError:
 def cannot_read(where: str, error: OSError) -> NoteError:
     """What to raise when the system refuses a file."""
     return NoteError(f"{where}: cannot be read ({(error.strerror or type(error).__name__).lower()})")
-
-
-def _read_file(path: Path, where: str, size: int) -> bytes:
-    refuse_impossible_name(path)
-    try:
-        refuse_unreadable(path, where)
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError as error:
-        raise cannot_read(where, error) from None
 
 
 def _is_mostly_nul(data: bytes) -> bool:
@@ -219,8 +254,6 @@ def _not_utf8(data: bytes, where: str, start: int, end: int, *, truncated: bool)
         return f"{found}; it ends in the middle of a character, so its end may be lost"
     if _has_utf8_letters(data, start):
         return f"{found}; the rest before it is UTF-8, so the file is damaged there or was pasted from another encoding"
-    if _is_cp1252(data):
-        return f"{found}; it looks like Windows-1252 (cp1252): `iconv -f WINDOWS-1252 -t UTF-8` converts it"
     return f"{found}; {_TEXT_AGAIN}"
 
 
@@ -231,10 +264,6 @@ def _is_binary(data: bytes) -> bool:
 
 def _has_utf8_letters(data: bytes, before: int) -> bool:
     return any(byte >= 0x80 for byte in data[:before].removeprefix(_UTF8_MARK))
-
-
-def _is_cp1252(data: bytes) -> bool:
-    return not any(byte in data for byte in b"\x81\x8d\x8f\x90\x9d")
 
 
 def _hex(data: bytes) -> str:

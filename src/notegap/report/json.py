@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import notegap
@@ -47,7 +48,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             {"code": pointer.code, "title": pointer.title, "evidence": _evidence(pointer.evidence)}
             for pointer in report.points_to
         ],
-    }
+    } | _metadata(report.note)
 
 
 def json_error(note_id: str, message: str, where: str) -> str:
@@ -103,7 +104,13 @@ def _mentions(note: Note, mentions: Iterable[Mention]) -> dict[str, Any]:
         "id": note.id,
         "notegap": notegap.__version__,
         "mentions": [mention_as_dict(mention) for mention in mentions],
-    }
+    } | _metadata(note)
+
+
+def _metadata(note: Note) -> dict[str, dict[str, str]]:
+    """What the file said of the note, where it said anything."""
+    said = {name: value for name, value in asdict(note.metadata).items() if value}
+    return {"metadata": said} if said else {}
 
 
 def _check(check: CodeCheck) -> dict[str, Any]:

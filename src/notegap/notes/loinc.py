@@ -1,0 +1,88 @@
+"""The LOINC codes of a note's sections, and the headings they stand for where a section has no title of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "8648-8": "Hospital Course",
+        "8651-2": "Discharge Medications",
+        "8653-8": "Discharge Instructions",
+        "8661-1": "Chief Complaint",
+        "8716-3": "Vital Signs",
+        "10154-3": "Chief Complaint",
+        "10157-6": "Family History",
+        "10160-0": "Medications",
+        "10164-2": "History of Present Illness",
+        "10183-2": "Discharge Medications",
+        "10184-0": "Discharge Physical Exam",
+        "10187-3": "Review of Systems",
+        "10210-3": "Physical Exam",
+        "10213-7": "Anesthesia",
+        "10216-0": "Findings",
+        "10218-6": "Postoperative Diagnosis",
+        "10219-4": "Preoperative Diagnosis",
+        "10223-6": "Procedure",
+        "11329-0": "History",
+        "11346-0": "Outpatient Medications",
+        "11348-0": "Past Medical History",
+        "11369-6": "Immunizations",
+        "11450-4": "Problem List",
+        "11493-4": "Hospital Discharge Studies",
+        "11535-2": "Discharge Diagnosis",
+        "18776-5": "Plan",
+        "18782-3": "Findings",
+        "18785-6": "Reason for Exam",
+        "18834-2": "Comparison",
+        "19005-8": "Impression",
+        "29299-5": "Reason for Visit",
+        "29545-1": "Physical Exam",
+        "29548-5": "Diagnosis",
+        "29549-3": "Medications Administered",
+        "29554-3": "Procedure",
+        "29762-2": "Social History",
+        "30954-2": "Results",
+        "42346-7": "Medications on Admission",
+        "42348-3": "Advance Directives",
+        "42349-1": "Reason for Referral",
+        "46239-0": "Chief Complaint and Reason for Visit",
+        "46240-8": "Encounters",
+        "46241-6": "Admission Diagnosis",
+        "46264-8": "Medical Equipment",
+        "47420-5": "Functional Status",
+        "47519-4": "Procedures",
+        "48765-2": "Allergies",
+        "48768-6": "Insurance",
+        "51847-2": "Assessment and Plan",
+        "51848-0": "Assessment",
+        "55108-5": "Anesthesia",
+        "55109-3": "Complications",
+        "55110-1": "Conclusions",
+        "55112-7": "Summary",
+        "55114-3": "Procedure",
+        "55115-0": "Reason for Exam",
+        "55122-6": "Procedure Implants",
+        "59768-2": "Procedure Indications",
+        "59769-0": "Postprocedure Diagnosis",
+        "59770-8": "Estimated Blood Loss",
+        "59771-6": "Procedure Implants",
+        "59772-4": "Planned Procedure",
+        "59773-2": "Specimens Taken",
+        "59775-7": "Procedure Disposition",
+        "59776-5": "Findings",
+        "61149-1": "Objective",
+        "61150-9": "Subjective",
+        "62387-6": "Interventions",
+        "69730-0": "Instructions",
+        "75310-3": "Health Concerns",
+        "10190-7": "Mental Status",
+        "61146-7": "Goals",
+    }
+)
+
+
+def section_title(code: str) -> str:
+    """The heading a section with this LOINC code would have; "" for a code that is none of a note's section."""
+    return _TITLES.get(code, "")
