@@ -24,7 +24,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 from notegap.errors import EmptyNoteError, NoteError
 from notegap.model import Metadata, Note
 from notegap.notes.document import Document, RowError, Writer, iso_date
-from notegap.notes.files import read_file
+from notegap.notes.files import read_file, read_note
 from notegap.notes.read import FORMATS, READERS, read_documents, recognize
 from notegap.notes.table import read_notes
 from notegap.notes.text import NoteOptions
@@ -814,6 +814,8 @@ def test_a_file_of_one_note_and_of_many(tmp_path: Path) -> None:
     assert isinstance(one, Note)
     assert (one.id, one.codes, one.date_of_service) == ("one.hl7", ("M24.28",), "2026-04-30")
     assert [row.id for row in read_file(tmp_path / "many.hl7")] == ["many.hl7#1", "B"]
+    with pytest.raises(NoteError, match=r"many\.hl7: holds more than one note; one is read here$"):
+        read_note(tmp_path / "many.hl7")
 
 
 def test_a_folder_mixes_formats_and_one_bad_note_stops_nothing(tmp_path: Path) -> None:

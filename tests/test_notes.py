@@ -13,18 +13,11 @@ import pytest
 from notegap.errors import EmptyNoteError, NoteError, UsageError
 from notegap.model import Note, Setting
 from notegap.notes.document import RowError
-from notegap.notes.files import read_file
+from notegap.notes.files import read_note
 from notegap.notes.table import read_notes
 from notegap.notes.text import NoteOptions, decode
 
 TEXT = "ASSESSMENT\r\nLaxity of the L4-5 interspinous ligament.\n"
-
-
-def read_note(source: str | Path, options: NoteOptions | None = None) -> Note:
-    """The one note of a file."""
-    (row,) = read_file(source, options)
-    assert isinstance(row, Note)
-    return row
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:

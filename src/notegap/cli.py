@@ -23,8 +23,9 @@ import click
 from notegap.errors import EmptyNoteError, NoteError, NotegapError, UsageError, crash_site
 from notegap.model import Alert, Checklist, Note, Requirement, Setting
 from notegap.notes.document import RowError
-from notegap.notes.files import read_file
-from notegap.notes.read import FORMATS
+from notegap.notes.files import read_file, read_note
+from notegap.notes.read import FORMATS as INPUT_FORMATS
+from notegap.notes.read import TEXT
 from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable
 from notegap.report.sink import Pieces, abandon_stdout, output, print_out
 
@@ -180,7 +181,7 @@ _patterns_option = click.option(
 )
 _input_format_option = click.option(
     "--input-format",
-    type=click.Choice(FORMATS),
+    type=click.Choice(INPUT_FORMATS),
     help="The format to read, whatever the content looks like; without it, it is recognised by content.",
 )
 _snippets_option = click.option(
@@ -295,7 +296,7 @@ def extract(
         for one in read:
             if isinstance(one.row, RowError):
                 code = BROKEN
-                _complain(": ".join(filter(None, (one.where, one.row.message))))
+                _complain(_told(one))
                 _add_error(pieces, one.row, format_)
             else:
                 pieces.add(formats[format_](one.row, analyzer.extract(one.row), _page(out, one.where)))
@@ -356,9 +357,13 @@ def _read(source: str, options: NoteOptions) -> list[_Read]:
 
 def _refuse_all(read: Sequence[_Read]) -> int:
     for one in read:
-        if isinstance(one.row, RowError):
-            _complain(": ".join(filter(None, (one.where, one.row.message))))
+        _complain(_told(one))
     return NOTHING_READ if all(one.empty for one in read) else BROKEN
+
+
+def _told(one: _Read) -> str:
+    """What is wrong with a note that could not be read, and where."""
+    return ": ".join(filter(None, (one.where, one.row.message if isinstance(one.row, RowError) else "")))
 
 
 def _add_error(pieces: Pieces, error: RowError, format_: str) -> None:
@@ -494,6 +499,7 @@ def query_note(
     date_of_service: str | None,
     patterns: tuple[Path, ...],
     max_bytes: int,
+    input_format: str | None,
     waivers_file: Path | None,
     all_: bool,
     format_: str,
@@ -506,9 +512,10 @@ def query_note(
         setting=Setting(setting),
         date_of_service=date_of_service,
         max_bytes=max_bytes,
+        input_format=input_format,
     )
     (source,) = _sources((file,) if file is not None else (), out)
-    note = read_note(source, options)
+    note = read_note(source, options, say=lambda remark: _complain(f"{_where(source)}: {remark}"))
 
     from notegap.query import FORMATS, SHOWN, compose_sheet, load_waivers
     from notegap.report.lines import shown
@@ -551,25 +558,27 @@ def query_lint(
     from notegap.knowledge import load_query_rules
     from notegap.query.lint import VERDICTS, lint
 
-    sources = _sources(files, out)
-    read = [_read(source, NoteOptions(max_bytes=max_bytes)) for source in sources]
-    if not any(isinstance(text, Note) for text in read):
-        return _refuse_all(sources, read)
+    # The JSON of a query may look like another format; it is text here.
+    read = _read_all(_sources(files, out), NoteOptions(max_bytes=max_bytes, input_format=TEXT))
+    if not any(isinstance(one.row, Note) for one in read):
+        return _refuse_all(read)
     rules = load_query_rules(patterns)
     codes: set[int] = set()
     with output(out) as write:
-        pieces = Pieces(write, format_, many=len(sources) > 1)
-        for source, text in zip(sources, read, strict=True):
+        pieces = Pieces(write, format_, many=len(read) > 1)
+        for one in read:
+            if isinstance(one.row, RowError):
+                _complain(_told(one))
+                codes.add(BROKEN)
+                continue
             try:
-                verdict = text if isinstance(text, NoteError) else lint(text.text, rules, where=_where(source))
+                verdict = lint(one.row.text, rules, where=one.where)
             except NoteError as error:
-                verdict = error
-            if isinstance(verdict, NoteError):
-                _complain(str(verdict))
+                _complain(str(error))
                 codes.add(BROKEN)
                 continue
             if not verdict.queries:
-                _complain(f"{_where(source)}: there is no question in it, so no query was judged")
+                _complain(f"{one.where}: there is no question in it, so no query was judged")
             pieces.add(VERDICTS[format_](verdict))
             codes.add(GAPS if verdict.faults else COMPLETE if verdict.queries else NOTHING_READ)
         pieces.end()

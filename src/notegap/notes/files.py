@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from notegap.errors import EmptyNoteError
+from notegap.errors import EmptyNoteError, NoteError
 from notegap.model import Note
 from notegap.notes.document import Document, RowError, unsaid
 from notegap.notes.read import FILE_FACTOR, TEXT, read_documents, recognize
@@ -47,6 +48,17 @@ def read_file(
         yield _row(second, f"{name}#2", options)
         for number, document in enumerate(documents, start=3):
             yield _row(document, f"{name}#{number}", options)
+
+
+def read_note(source: str | Path, options: NoteOptions | None = None, *, say: Callable[[str], None] = unsaid) -> Note:
+    """The one note of a file; see `read_file`. Raises `NoteError` when the file holds more than one."""
+    rows = list(islice(read_file(source, options, say=say), 2))
+    if isinstance(rows[0], Note) and len(rows) == 1:
+        return rows[0]
+    where = "standard input" if source == STDIN else printable(str(source))
+    if isinstance(rows[0], RowError) and len(rows) == 1:
+        raise NoteError(f"{where}: {rows[0].message}")
+    raise NoteError(f"{where}: holds more than one note; one is read here")
 
 
 def read_bytes(source: str | Path, where: str, options: NoteOptions) -> bytes:
