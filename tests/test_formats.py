@@ -376,6 +376,14 @@ def test_pdf_without_text_locked_or_damaged() -> None:
     assert refused(whole[:200], "pdf") == "n: is a damaged PDF; save it again"
 
 
+def test_pdf_that_would_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notegap.notes.pdf._MOST_OPERATIONS", 20)
+    assert document(a_pdf("Pain")).text == "Pain\n"
+    assert refused(a_pdf("\n".join(["Pain"] * 20))) == (
+        "n: draws its pages with more than 20 operations, the limit"
+    )
+
+
 # ── C-CDA ───────────────────────────────────────────────────────────────────────────────────────
 
 HEADER = """<id root="1.2.3" extension="D-7"/><code code="11506-3" codeSystem="2.16.840.1.113883.6.1"

@@ -6,7 +6,8 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, PyPdfError
@@ -17,6 +18,8 @@ from notegap.notes.document import Document, Source, Writer
 # Its warnings may quote what it reads.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
 
+# A note of a hundred pages has a third of it; forms that call forms can have as many as they like.
+_MOST_OPERATIONS = 300_000
 # What pypdf raises on damaged files beside its own errors.
 _DAMAGE = (
     PyPdfError, AttributeError, AssertionError, IndexError, KeyError, LookupError, NotImplementedError, OverflowError,
@@ -29,8 +32,9 @@ def read(source: Source) -> Iterator[Document]:
     reader = _open(source)
     writer = Writer()
     size = 0
+    watch = _watch(source.where)
     for number in range(1, _pages(reader, source.where) + 1):
-        text = _page(reader, number, source.where)
+        text = _page(reader, number, source.where, watch)
         size += len(text)
         writer.open("page", id=str(number))
         writer.write_lines(text)
@@ -65,9 +69,20 @@ def _pages(reader: PdfReader, where: str) -> int:
         raise _damaged(where) from None
 
 
-def _page(reader: PdfReader, number: int, where: str) -> str:
+def _watch(where: str) -> Callable[..., None]:
+    """What pypdf calls before each drawing operation of a page; raises when there are too many."""
+    counted = count(1)
+
+    def before(*_: object) -> None:
+        if next(counted) > _MOST_OPERATIONS:
+            raise NoteError(f"{where}: draws its pages with more than {_MOST_OPERATIONS:,} operations, the limit")
+
+    return before
+
+
+def _page(reader: PdfReader, number: int, where: str, watch: Callable[..., None]) -> str:
     try:
-        return reader.pages[number - 1].extract_text()
+        return reader.pages[number - 1].extract_text(visitor_operand_before=watch)
     except _DAMAGE:
         raise _damaged(f"{where}: page {number}") from None
 
