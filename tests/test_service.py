@@ -174,7 +174,8 @@ def test_a_file(client: TestClient) -> None:
     answer = client.post("/page/read", content=b"\xef\xbb\xbfLaxity \xf0\x9f\x98\x80")
     assert answer.json() == {"text": "Laxity \U0001f600"}
     assert "PDF" in is_problem(client.post("/page/read", content=b"%PDF-1.4 " + CANARY.encode()), 422)
-    assert "not UTF-8" in is_problem(client.post("/page/read", content=CANARY.encode() + b"\x92"), 422)
+    assert "not UTF-8" in is_problem(client.post("/page/read", content=CANARY.encode() + b"\x81"), 422)
+    assert client.post("/page/read", content=b"the patient\x92s spine").json() == {"text": "the patient\u2019s spine"}
 
 
 # ── who is answered ──
