@@ -239,7 +239,7 @@ def check(
     )
     read = _read_all(_sources(files, out), options)
     if format_ == "html" and len(read) > 1:
-        raise UsageError("--format html makes a page of one note: give one at a time.")
+        raise UsageError("--format html makes a page of one note: give one file at a time, with one note in it.")
     if not any(isinstance(one.row, Note) for one in read):
         return _refuse_all(read)
 
