@@ -329,6 +329,19 @@ def test_only_a_final_diagnosis_may_be_hedged_for_an_inpatient(section: str, sta
 
 
 @pytest.mark.parametrize(
+    ("section", "setting", "status"),
+    [
+        ("assessment", Setting.INPATIENT, Status.MET),
+        ("assessment", Setting.OUTPATIENT, Status.UNCERTAIN),
+        ("hpi", Setting.INPATIENT, Status.UNCERTAIN),
+    ],
+)
+def test_a_hedge_by_a_cue_of_its_own_counts_as_other_hedges_do(section: str, setting: Setting, status: Status) -> None:
+    item = requirement(met=select("cause/stated"), uncertain=select("cause/hedged"))
+    assert one(item, [mention("cause/hedged", section=section)], setting=setting).status is status
+
+
+@pytest.mark.parametrize(
     ("parts", "status"),
     [
         ("affirmed affirmed", Status.MET),

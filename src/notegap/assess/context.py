@@ -34,6 +34,7 @@ class Context:
     codes: CodeSet
     coding: Coding
     claim: tuple[str, ...] | None
+    setting: Setting = Setting.OUTPATIENT
     condition: tuple[Mention, ...] = ()
     condition_regions: frozenset[str] = frozenset()
     code_regions: frozenset[str] = frozenset()
@@ -68,10 +69,15 @@ def established(mentions: Sequence[Mention], setting: Setting) -> tuple[Mention,
         return tuple(mentions)
     return tuple(
         replace(mention, assertion=Assertion.AFFIRMED)
-        if mention.assertion is Assertion.UNCERTAIN and (mention.section in FINAL or not mention.section)
+        if mention.assertion is Assertion.UNCERTAIN and is_final(mention, setting)
         else mention
         for mention in mentions
     )
+
+
+def is_final(mention: Mention, setting: Setting) -> bool:
+    """Whether a hedge of `mention` counts as the diagnosis: an inpatient's, where the provider concludes."""
+    return setting is Setting.INPATIENT and (mention.section in FINAL or not mention.section)
 
 
 def regions_of(mention: Mention) -> frozenset[str]:

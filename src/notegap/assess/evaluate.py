@@ -124,6 +124,7 @@ def context_of(
         codes=codes,
         coding=coding,
         claim=claim_of(note),
+        setting=note.setting,
         code_regions=regions_of_code(checklist, code, codes),
         decided={},
     )

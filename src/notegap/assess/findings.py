@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from notegap.assess.context import AFFIRMED, Context
+from notegap.assess.context import AFFIRMED, Context, is_final
 from notegap.assess.evaluate import FAILS, Outcome, evaluate, interleaved
 from notegap.assess.sites import suggested
 from notegap.model import Alert, Assertion, Evidence, Finding, Mention, Requirement, Status
@@ -26,6 +26,9 @@ def decide(requirement: Requirement, context: Context) -> tuple[Status, tuple[Me
         return Status.NOT_APPLICABLE, ()
     for status in requirement.order:
         holds, evidence = _tried(status, requirement, context)
+        if holds and status is Status.UNCERTAIN and any(is_final(m, context.setting) for m in evidence):
+            # Hedged by a cue of its own ("likely the cause of"), it is the inpatient's diagnosis all the same (II.H).
+            return Status.MET, evidence
         if holds:
             return status, evidence
     return Status.MISSING, ()
