@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from notegap.analyzer import Analyzer
-    from notegap.errors import DataError, EmptyNoteError, KnowledgeError, NoteError, NotegapError, UsageError
+    from notegap.errors import (
+        DataError,
+        EmptyNoteError,
+        KnowledgeError,
+        NoteError,
+        NotegapError,
+        StoreError,
+        UsageError,
+    )
     from notegap.model import Finding, Note, Report, Status
 
     __version__: str
@@ -30,6 +38,7 @@ __all__ = [
     "NotegapError",
     "Report",
     "Status",
+    "StoreError",
     "UsageError",
 ]
 
@@ -44,6 +53,7 @@ _HOMES = {
     "NotegapError": "notegap.errors",
     "Report": "notegap.model",
     "Status": "notegap.model",
+    "StoreError": "notegap.errors",
     "UsageError": "notegap.errors",
 }
 

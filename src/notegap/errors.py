@@ -5,7 +5,8 @@
     ├─ NoteError         a note that cannot be read: binary, wrong encoding, too large
     │  └─ EmptyNoteError nothing is there to be read: no character that says anything
     ├─ KnowledgeError    a file in patterns/ or models/ that is wrong; says `file:line`
-    └─ DataError         the compiled code set or another shipped file is missing or damaged
+    ├─ DataError         the compiled code set or another shipped file is missing or damaged
+    └─ StoreError        the service's database: cannot be used, or what is in it cannot be read
 
 A message is a sentence for the person who reads it: what is wrong, where, what to do.
 No message carries a word of a note.
@@ -39,6 +40,10 @@ class KnowledgeError(NotegapError):
 
 class DataError(NotegapError):
     """A file notegap ships is missing or damaged."""
+
+
+class StoreError(NotegapError):
+    """The service's database cannot be used, or what is in it cannot be read. Carries no value that was to be kept."""
 
 
 def crash_site(error: BaseException) -> str:

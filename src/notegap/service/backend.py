@@ -1,0 +1,47 @@
+"""What stands behind the application: the store, the audit log, who may ask; and what protects it from others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from notegap.config import Config
+from notegap.errors import UsageError
+from notegap.service.access import Access
+from notegap.service.audit_log import AuditLog
+from notegap.service.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The store, the audit log and the access of one configuration; they share one database."""
+
+    store: Store
+    audit_log: AuditLog
+    access: Access
+
+    @classmethod
+    def from_config(cls, config: Config) -> Backend:
+        """Open what the configuration describes."""
+        store = Store.from_config(config)
+        return cls(store, AuditLog.from_config(config, store.database), Access.from_config(config, store.database))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+
+def check_exposure(config: Config) -> None:
+    """Raise UsageError when others could reach the service and something that protects it is lacking."""
+    if config.local_only:
+        return
+    lacking = []
+    if config.access.authentication != "required":
+        lacking.append('authentication (access.authentication = "required")')
+    if config.server.tls_certificate is None and not config.server.proxies:
+        lacking.append("TLS (server.tls_certificate and server.tls_key) or the proxy that ends it (server.proxies)")
+    if not config.server.names:
+        lacking.append("the names it is called by (server.names)")
+    if not config.audit.keys:
+        lacking.append("a key of the audit log (NOTEGAP_AUDIT_KEYS)")
+    if lacking:
+        raise UsageError(f"it does not serve others than this machine without {'; '.join(lacking)}")
