@@ -23,7 +23,7 @@ from notegap.errors import DataError, UsageError
 from notegap.model import Note, Report
 from notegap.query import FORMATS as QUERY_FORMATS
 from notegap.query import compose_sheet
-from notegap.service import serve
+from notegap.service import commands, serve
 from notegap.service.app import ServiceConfig, create_app
 from notegap.service.guard import HEADERS
 from notegap.service.page.router import PRINTED
@@ -307,7 +307,7 @@ def test_it_listens_to_this_machine_only() -> None:
 def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "uvicorn" else object())
     assert cli.main(["serve"]) == cli.BROKEN
     assert capsys.readouterr().err == (
         "notegap: `notegap serve` needs uvicorn, which is not installed: pip install 'notegap[serve]'\n"

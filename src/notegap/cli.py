@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from notegap.notes.read import FORMATS as INPUT_FORMATS
 from notegap.notes.read import TEXT
 from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable
 from notegap.report.sink import Pieces, abandon_stdout, output, print_out
+from notegap.service.commands import COMMANDS, config_option, need_packages
 
 if TYPE_CHECKING:
     from notegap.analyzer import Analyzer
@@ -672,21 +672,41 @@ def selftest(directory: Path | None) -> int:
 
 
 @commands.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+@click.option("--host", metavar="ADDRESS", help="Where it listens; beyond this machine only when it is protected.")
+@click.option("--port", type=click.IntRange(0, 65535), help="8765 unless configured; 0 takes any free one.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), metavar="FILE", help="Certificate chain for HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's private key.")
+@config_option
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
 @_patterns_option
-@click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
-def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) -> int:
-    """Serve the page on this machine: a note beside its checklist, which follows the note as it is edited.
+@click.option("--max-bytes", type=click.IntRange(min=1), help="The longest note that is read; 1 MB unless configured.")
+def serve(
+    host: str | None,
+    port: int | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    config_file: Path | None,
+    browser: bool,
+    patterns: tuple[Path, ...],
+    max_bytes: int | None,
+) -> int:
+    """Serve the page: a note beside its checklist, which follows the note as it is edited.
 
-    It answers to this machine only and keeps nothing.
+    It answers to this machine only and keeps nothing but counts, unless notegap.toml says otherwise.
     """
-    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if lacking:
-        raise UsageError(
-            f"`notegap serve` needs {' and '.join(lacking)}, which is not installed: pip install 'notegap[serve]'"
-        )
+    need_packages("serve")
+    from notegap.config import load
     from notegap.service.serve import serve as run_server
+
+    options = {
+        "patterns": patterns,
+        "server.host": host,
+        "server.port": port,
+        "server.tls_certificate": tls_certificate,
+        "server.tls_key": tls_key,
+        "server.max_bytes": max_bytes,
+    }
+    config = load(config_file, options=options).config
 
     def ready(address: str) -> None:
         print_out(f"notegap is at {address}  (Ctrl+C stops it)\n")
@@ -695,8 +715,12 @@ def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) 
 
             webbrowser.open(address)
 
-    run_server(_analyzer(patterns), port=port, max_bytes=max_bytes, ready=ready)
+    run_server(_analyzer(config.patterns), config, ready=ready)
     return COMPLETE
+
+
+for _command in COMMANDS:
+    commands.add_command(_command)
 
 
 def _analyzer(patterns: tuple[Path, ...]) -> Analyzer:

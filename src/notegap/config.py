@@ -150,8 +150,8 @@ class DatabaseTable(Table):
 
     url: Annotated[str, _Secret()] = Field(
         default="",
-        description="`sqlite:///PATH` or `postgresql://USER@HOST/NAME`. Empty: an SQLite file in the user's state folder. "
-        "A URL with a password counts as a secret.",
+        description="`sqlite:///PATH` or `postgresql://USER@HOST/NAME`. Empty: an SQLite file in the user's state "
+        "folder. A URL with a password counts as a secret.",
     )
     url_file: Path | None = Field(default=None, description="A file that holds the URL.")
     keys: Annotated[Keys, _Secret()] = Field(
@@ -187,7 +187,7 @@ class AccessTable(Table):
 
 
 class OidcTable(Table):
-    """Tokens (JWT) of an OpenID Connect issuer, as `Authorization: Bearer`; signed with RS, PS, ES or EdDSA, nothing else."""
+    """Tokens (JWT) of an OpenID Connect issuer, as bearer; signed with RS, PS, ES or EdDSA, nothing else."""
 
     issuer: str = Field(default="", description="The `iss` a token must have. Empty: no tokens are taken.")
     audience: str = Field(default="", description="The `aud` a token must have.")

@@ -66,7 +66,7 @@ def require(scope: str) -> Callable[[Request], Principal]:
         raise ValueError(f"there is no scope {scope!r}")
 
     def principal(request: Request) -> Principal:
-        access: Access = request.app.state.access
+        access: Access = request.app.state.backend.access
         who = access.principal(request.headers.get("authorization", ""))
         if who is None:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": 'Bearer realm="notegap"'})

@@ -5,28 +5,44 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import notegap
 from notegap.analyzer import Analyzer
-from notegap.errors import DataError, KnowledgeError, NotegapError
+from notegap.config import Networks
+from notegap.errors import DataError, KnowledgeError, NotegapError, StoreError
 from notegap.model import Note, Report
 from notegap.notes.text import MAX_BYTES
-from notegap.service.guard import Guard
+from notegap.service.access import require
+from notegap.service.backend import Backend
+from notegap.service.guard import LOGGER, Guard
 from notegap.service.page import page_router
 from notegap.service.problems import problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
-    """How the service runs. `hosts` are the values of the Host header it answers to, port included."""
+    """How the service runs.
+
+    `hosts` are the values of the Host header it answers to, port included. HTTPS ends at it with a `certificate` (chain
+    and key), or at one of the `proxies`. Without a `backend`, it counts in memory and answers everyone who reaches it.
+    """
 
     hosts: frozenset[str]
     max_bytes: int = MAX_BYTES
+    certificate: tuple[Path, Path] | None = None
+    proxies: Networks = ()
+    backend: Backend | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether clients come over HTTPS."""
+        return self.certificate is not None or bool(self.proxies)
 
     @property
     def max_body(self) -> int:
@@ -50,7 +66,7 @@ class OneAtATime:
 
 
 def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
-    """The application. It keeps nothing: a note is gone when its request is answered."""
+    """The application. What it keeps, and whom it answers, is for the backend to say: `app.state.backend`."""
     app = FastAPI(
         title="notegap",
         version=notegap.__version__,
@@ -59,11 +75,15 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(page_router(OneAtATime(analyzer), max_bytes=config.max_bytes))
+    app.state.backend = config.backend if config.backend is not None else Backend.in_memory()
+    page = page_router(OneAtATime(analyzer), max_bytes=config.max_bytes)
+    app.include_router(page, dependencies=[Depends(require("check"))])
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NotegapError, _cannot)
-    app.add_middleware(Guard, hosts=config.hosts, max_body=config.max_body)
+    app.add_middleware(
+        Guard, hosts=config.hosts, max_body=config.max_body, secure=config.secure, proxies=config.proxies
+    )
     return app
 
 
@@ -96,5 +116,8 @@ def _refused(_request: Request, error: Exception) -> Response:
 def _cannot(_request: Request, error: Exception) -> Response:
     if isinstance(error, KnowledgeError | DataError):
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked.")
+    if isinstance(error, StoreError):
+        LOGGER.error("%s", error)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "What notegap keeps cannot be reached; nothing was kept.")
     # The message of a NotegapError is written for the user and carries no word of a note.
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

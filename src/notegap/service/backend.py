@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from notegap.config import Config
+from notegap.config import NO_KEYS, Config
 from notegap.errors import UsageError
 from notegap.service.access import Access
 from notegap.service.audit_log import AuditLog
+from notegap.service.database import IN_MEMORY, Database
 from notegap.service.store import Store
 
 
@@ -24,6 +25,12 @@ class Backend:
         """Open what the configuration describes."""
         store = Store.from_config(config)
         return cls(store, AuditLog.from_config(config, store.database), Access.from_config(config, store.database))
+
+    @classmethod
+    def in_memory(cls) -> Backend:
+        """What counts in memory, logs nothing and asks nobody who they are: for this machine, and for tests."""
+        database = Database(IN_MEMORY)
+        return cls(Store(database), AuditLog(database, NO_KEYS), Access(required=False))
 
     def close(self) -> None:
         """Close the database."""

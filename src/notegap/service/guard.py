@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from notegap.config import Networks
 from notegap.errors import crash_site
 from notegap.service.problems import problem
 
@@ -27,16 +29,24 @@ HEADERS: Mapping[str, str] = {
 }
 """Sent with every answer."""
 
+HSTS = "max-age=31536000"
+"""Sent with every answer over HTTPS."""
+
 _SAFE = frozenset({"GET", "HEAD"})
 
 
 class Guard:
     """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message."""
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], max_body: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: frozenset[str], max_body: int, secure: bool = False, proxies: Networks = ()
+    ) -> None:
         self.app = app
         self.hosts = hosts
         self.max_body = max_body
+        self.scheme = "https" if secure else "http"
+        self.headers = {**HEADERS, "Strict-Transport-Security": HSTS} if secure else HEADERS
+        self.proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -49,7 +59,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
         refused = self._refusal(scope)
@@ -72,18 +82,30 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
+        if self.proxies and not self._is_proxied(scope, headers):
+            return HTTPStatus.FORBIDDEN, "This is only reached through its proxy, over HTTPS."
         host = headers.get("host", "")
         if host not in self.hosts:
             # A name of someone else's that was made to mean this machine (DNS rebinding).
             return HTTPStatus.MISDIRECTED_REQUEST, "This address is not served here."
         if scope["method"] not in _SAFE:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-            if origin != f"http://{host}" if origin is not None else site not in (None, "same-origin", "none"):
+            if origin != f"{self.scheme}://{host}" if origin is not None else site not in (None, "same-origin", "none"):
                 return HTTPStatus.FORBIDDEN, "Another site may not ask in this page's name."
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self.max_body:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit."
         return None
+
+    def _is_proxied(self, scope: Scope, headers: Headers) -> bool:
+        """Whether a declared proxy asks, and was itself asked over HTTPS."""
+        peer = scope.get("client")
+        try:
+            address = ip_address(peer[0] if peer else "")
+        except ValueError:
+            return False
+        known = any(address in network for network in self.proxies)
+        return known and headers.get("x-forwarded-proto", "") == "https"
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
