@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from databases import KINDS, fresh_database, postgres_server
 from notegap.analyzer import Analyzer
 from notegap.testing import showing_helpers
 
@@ -30,3 +32,20 @@ def analyzer() -> Analyzer:
 def helper_analyzer(analyzer: Analyzer) -> Analyzer:
     """An analyzer that gives the mentions of helper concepts too."""
     return Analyzer(showing_helpers(analyzer.knowledge))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server; skips where there is none."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'notegap.sqlite3'}"
+    else:
+        with fresh_database(request.getfixturevalue("postgres")) as url:
+            yield url
