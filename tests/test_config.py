@@ -202,7 +202,9 @@ def test_the_command_prints_what_can_be_read_again(
 def test_a_wrong_configuration_is_told_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     Path(FILE).write_text("[server]\nprot = 1")
     assert cli.main(["serve", "--no-browser"]) == cli.BROKEN
-    assert capsys.readouterr().err == "notegap: notegap.toml:2: unknown key 'server.prot', did you mean 'server.port'?\n"
+    assert (
+        capsys.readouterr().err == "notegap: notegap.toml:2: unknown key 'server.prot', did you mean 'server.port'?\n"
+    )
 
 
 def test_every_key_is_documented() -> None:
