@@ -101,32 +101,48 @@ def test_a_change_of_any_column_is_found(database: Database, column: str) -> Non
         (["DELETE FROM audit_log WHERE number IN (2, 3)"], ["entries 2 to 3 are missing"]),
         (["DELETE FROM audit_log WHERE number = 1"], ["entry 1 is missing"]),
         (
-            ["DELETE FROM audit_log WHERE number = 2", "UPDATE audit_log SET number = 2 WHERE number = 3",
-             "UPDATE audit_log SET number = 3 WHERE number = 4", "UPDATE audit_log SET number = 4 WHERE number = 5"],
-            ["entry 2 was changed", "entry 3 was changed", "entry 4 was changed", "the last entries are missing: there are 4"],
+            [
+                "DELETE FROM audit_log WHERE number = 2",
+                "UPDATE audit_log SET number = 2 WHERE number = 3",
+                "UPDATE audit_log SET number = 3 WHERE number = 4",
+                "UPDATE audit_log SET number = 4 WHERE number = 5",
+            ],
+            [
+                "entry 2 was changed",
+                "entry 3 was changed",
+                "entry 4 was changed",
+                "the last entries are missing: there are 4",
+            ],
         ),
         (
-            ["UPDATE audit_log SET number = 99 WHERE number = 2", "UPDATE audit_log SET number = 2 WHERE number = 3",
-             "UPDATE audit_log SET number = 3 WHERE number = 99"],
+            [
+                "UPDATE audit_log SET number = 99 WHERE number = 2",
+                "UPDATE audit_log SET number = 2 WHERE number = 3",
+                "UPDATE audit_log SET number = 3 WHERE number = 99",
+            ],
             ["entry 2 was changed", "entry 3 was changed", "entry 4 was changed"],
         ),
         (["DELETE FROM audit_log WHERE number > 3"], ["the last entries are missing: there are 3, the head says 5"]),
         (["DELETE FROM audit_log"], ["the last entries are missing: there are 0, the head says 5"]),
         (
-            ["DELETE FROM audit_log WHERE number > 3", "UPDATE audit_log_head SET number = 3, last = "
-             "(SELECT seal FROM audit_log WHERE number = 3)"],
+            [
+                "DELETE FROM audit_log WHERE number > 3",
+                "UPDATE audit_log_head SET number = 3, last = (SELECT seal FROM audit_log WHERE number = 3)",
+            ],
             ["the head was changed"],
         ),
         (["UPDATE audit_log_head SET number = 4"], ["the head was changed"]),
         (["DELETE FROM audit_log_head"], ["the head is missing"]),
         (["UPDATE audit_log_head SET key_id = 'k9'"], ["the head was changed, or its key is not there"]),
         (
-            ["INSERT INTO audit_log SELECT 6, at, tenant, client, role, known_by, action, outcome, subject, note, key_id, "
-             "seal FROM audit_log WHERE number = 5"],
+            [
+                "INSERT INTO audit_log SELECT 6, at, tenant, client, role, known_by, action, outcome, subject, note, "
+                "key_id, seal FROM audit_log WHERE number = 5"
+            ],
             ["entry 6 was changed", "the head says that entry 5 is the last one, and another one is"],
         ),
     ],
-)  # fmt: skip
+)
 def test_what_was_done_to_it_is_found(database: Database, statements: list[str], faults: list[str]) -> None:
     log = written(database)
     do(database, *statements)

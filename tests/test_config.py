@@ -46,9 +46,9 @@ def test_nothing_given() -> None:
 
 def test_it_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().store = "full"  # type: ignore[misc]
+        Config().store = "full"
     with pytest.raises(ValueError, match="frozen"):
-        Config().server.port = 1  # type: ignore[misc]
+        Config().server.port = 1
 
 
 def test_a_variable_goes_before_the_file_and_an_option_before_both(tmp_path: Path) -> None:
@@ -129,13 +129,23 @@ def test_a_file_that_is_wrong(text: str, said: str) -> None:
     ("variable", "value", "said"),
     [
         ("NOTEGAP_STOR", "full", "NOTEGAP_STOR: unknown variable, did you mean 'NOTEGAP_STORE'?"),
-        ("NOTEGAP_DATABASE_KEY", SECRET, "NOTEGAP_DATABASE_KEY: unknown variable, did you mean 'NOTEGAP_DATABASE_KEYS'?"),
-        ("NOTEGAP_ACCESS_AUTHENTICATION", "yes", "NOTEGAP_ACCESS_AUTHENTICATION: 'access.authentication' is none of none, "
-         "required"),
-        ("NOTEGAP_DATABASE_KEYS_FILE", "nowhere", "NOTEGAP_DATABASE_KEYS_FILE: the file that 'database.keys_file' names "
-         "cannot be read"),
+        (
+            "NOTEGAP_DATABASE_KEY",
+            SECRET,
+            "NOTEGAP_DATABASE_KEY: unknown variable, did you mean 'NOTEGAP_DATABASE_KEYS'?",
+        ),
+        (
+            "NOTEGAP_ACCESS_AUTHENTICATION",
+            "yes",
+            "NOTEGAP_ACCESS_AUTHENTICATION: 'access.authentication' is none of none, required",
+        ),
+        (
+            "NOTEGAP_DATABASE_KEYS_FILE",
+            "nowhere",
+            "NOTEGAP_DATABASE_KEYS_FILE: the file that 'database.keys_file' names cannot be read",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_variable_that_is_wrong(variable: str, value: str, said: str) -> None:
     assert wrong(**{variable: value}) == said
 

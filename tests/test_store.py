@@ -157,7 +157,7 @@ def test_keys_change(database: Database) -> None:
     store = Store(database, keep="full", keys=NEW_KEYS)
     new = str(store.record(made(), tenant="a", client="c"))
     assert [store.report(each, tenant="a") is not None for each in (old, new)] == [True, True]
-    with pytest.raises(StoreError, match="the key 'k2' .* is not among"):
+    with pytest.raises(StoreError, match=r"the key 'k2' .* is not among"):
         first.report(new, tenant="a")
     assert (store.rotate(), store.rotate()) == (1, 0)
     only_new = Store(database, keep="full", keys=KeyRing(NEW_KEYS.keys[:1]))
