@@ -20,7 +20,7 @@ help:
 	@echo 'make demo      set everything up and check a sample note'
 	@echo 'make test      set everything up and run the tests'
 	@echo 'make lint      ruff, mypy and import-linter'
-	@echo 'make samples   write the reports in sample_notes/ and the README again'
+	@echo 'make samples   write the reports in sample_notes/, the README and docs/configuration.md again'
 	@echo 'make screenshots   take the pictures in docs/ again (needs Chromium)'
 	@echo 'make icd10cm   compile the code set again from the official tabular'
 	@echo 'make models    build the list of diseases in models/ again from the code set'
@@ -44,7 +44,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 samples: $(INSTALLED)
-	FIX_GOLDEN=1 $(BIN)/python -m pytest tests/test_samples.py tests/test_docs.py
+	FIX_GOLDEN=1 $(BIN)/python -m pytest tests/test_samples.py tests/test_docs.py tests/test_config.py
 
 screenshots: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python docs/screenshots.py

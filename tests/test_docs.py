@@ -33,7 +33,7 @@ SAID_OF_FLOORS = {
     ("facts", "F1"): "facts read, with how they are asserted (F1)",
     ("facts", "value_F1"): "facts read, whatever is asserted of them (F1)",
 }
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "benchmarks/README.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "benchmarks/README.md", "docs/configuration.md"]
 
 
 def readme() -> str:
@@ -107,7 +107,7 @@ def test_every_command_with_its_options_is_documented() -> None:
 
 def test_every_format_is_documented_for_the_commands_that_print_it() -> None:
     rows = [line for line in readme().splitlines() if line.startswith("| `notegap ")]
-    lines = {re.findall(r"`notegap ((?:[a-z]+ ?)+)", row)[0].strip(): row for row in rows}
+    lines = {re.findall(r"`notegap ((?:[a-z-]+ ?)+)", row)[0].strip(): row for row in rows}
     for name, command in commands().items():
         formats = [parameter.type for parameter in command.params if parameter.name == "format_"]
         written = re.findall(r"`(\w+)`", lines[name].rpartition(" | ")[2])

@@ -142,6 +142,7 @@ class AuditLog:
 
     def note_hash(self, note: Note | str, *, tenant: str) -> str:
         """How a note is named in the log of a tenant: nobody can tell that two tenants have the same one."""
+        self._must_be_kept()
         text = note if isinstance(note, str) else note.text
         return seal(self._keys.current[1], "audit note", f"{tenant}\0{text}".encode("utf-8", "surrogatepass"))
 

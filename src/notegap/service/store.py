@@ -201,9 +201,9 @@ class Store:
             return 1
 
     def _purge_now_and_then(self) -> None:
-        # Nobody has to run it: whoever keeps something also sees that the old goes.
+        # Nobody has to run it: whoever keeps something also sees that the old goes, also what was kept when more was.
         with self._purging:
-            due = self.keep != "counts" and time.monotonic() - self._purged >= _PURGE_EVERY
+            due = time.monotonic() - self._purged >= _PURGE_EVERY
             if due:
                 self._purged = time.monotonic()
         if due:
