@@ -57,6 +57,7 @@ _SEALED = ("number", "at", "tenant", "client", "role", "known_by", "action", "ou
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SUBJECT = re.compile(r"[A-Za-z0-9._:/-]{0,100}")
 _START = "0" * 64
+_LOCK_HEAD = select(HEAD).where(HEAD.c.id == 1).with_for_update()
 _MOST_TOLD = 20
 
 
@@ -170,9 +171,11 @@ class AuditLog:
 
     def _locked_head(self, connection: Connection, key_id: str, key: bytes) -> Head:
         """The head, which nobody else changes until this transaction ends."""
-        start = _head_row(Head(0, _START), key_id, key)
-        connection.execute(self._database.upsert(HEAD).values(id=1, **start).on_conflict_do_nothing())
-        row = connection.execute(select(HEAD).where(HEAD.c.id == 1).with_for_update()).one()
+        row = connection.execute(_LOCK_HEAD).one_or_none()
+        if row is None:
+            start = _head_row(Head(0, _START), key_id, key)
+            connection.execute(self._database.upsert(HEAD).values(id=1, **start).on_conflict_do_nothing())
+            row = connection.execute(_LOCK_HEAD).one()
         head = Head(row.number, row.last)
         if not _is_sealed_head(self._keys, dict(row._mapping)):
             # To go on would give what was done to it a good seal.
