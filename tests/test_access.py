@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
-from fastapi import Depends
+from fastapi import Depends, Request
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
@@ -44,7 +44,7 @@ from notegap.service.audit_log import AuditLog
 from notegap.service.backend import Backend, check_exposure
 from notegap.service.database import Database
 from notegap.service.guard import HSTS
-from notegap.service.principal import LOCAL, ROLES, SCOPES, Principal, allowed
+from notegap.service.principal import CLIENT, LOCAL, ROLES, SCOPES, Principal, allowed
 from notegap.service.store import Store
 
 ISSUER, AUDIENCE, TENANT = "https://issuer.example/", "https://notegap.example/", "clinic"
@@ -419,11 +419,16 @@ def test_only_the_configured_address_is_asked() -> None:
 def client_of(analyzer: Analyzer, access: Access) -> TestClient:
     database = Database("sqlite://")
     backend = Backend(Store(database), AuditLog.from_config(Config(), database), access)
-    app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"}), backend=backend))
+    app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"})))
+    app.state.backend = backend
 
     @app.get("/reports")
     def reports(who: Principal = Depends(require("reports"))) -> dict[str, Any]:  # noqa: B008
         return {"tenant": who.tenant, "client": who.client}
+
+    @app.get("/name")
+    def name(request: Request) -> str:
+        return str(request.scope.get(CLIENT, ""))
 
     return TestClient(app, base_url="http://n")
 
@@ -440,6 +445,18 @@ def test_an_endpoint_lets_in_who_has_the_scope(analyzer: Analyzer, database: Dat
         answer = client.get("/reports", headers=[(b"Authorization", wrong.encode())] if wrong else [])
         assert (answer.status_code, answer.json()["detail"]) == (401, "Unauthorized.")
         assert answer.headers["www-authenticate"] == 'Bearer realm="notegap"'
+
+
+def test_every_client_has_a_name_of_its_own(analyzer: Analyzer, database: Database) -> None:
+    """What is counted and kept by that name is never another's."""
+    keys = ApiKeys(database)
+    client = client_of(analyzer, Access(required=True, keys=keys))
+    owners = [("a", "b c"), ("a b", "c"), ("a", "b")]
+    secrets = [keys.add(owner, role="scribe", tenant=tenant)[1] for tenant, owner in owners]
+    names = [client.get("/name", headers={"Authorization": f"Bearer {secret}"}).json() for secret in secrets]
+    assert names == [f"{tenant}\n{owner}" for tenant, owner in owners]
+    assert client.get("/name").json() == ""
+    assert client.get("/name", headers={"Authorization": "Bearer ngk_x_y"}).json() == ""
 
 
 def test_the_page_asks_who_it_is_too(analyzer: Analyzer, database: Database) -> None:
@@ -462,11 +479,10 @@ def test_on_this_machine_nobody_is_asked_but_wrong_credentials_are_refused(
 
 def test_a_note_on_the_page_is_in_no_file(analyzer: Analyzer, tmp_path: Path) -> None:
     variables = {"NOTEGAP_DATABASE_URL": f"sqlite:///{tmp_path / 'n.sqlite3'}", "NOTEGAP_AUDIT_KEYS": KEY}
-    backend = Backend.from_config(load(environment=variables).config)
-    app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"}), backend=backend))
+    app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"}), settings=load(environment=variables).config))
     note = {"text": "Quetzalcoatlus has chronic laxity of the lumbar spine.", "name": "Quetzalcoatlus"}
     assert TestClient(app, base_url="http://n").post("/page/report", json=note).status_code == 200
-    backend.close()
+    app.state.backend.close()
     assert [path for path in tmp_path.rglob("*") if b"Quetzalcoatlus" in path.read_bytes()] == []
     assert (tmp_path / "n.sqlite3").exists()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import pickle
 import re
 import tomllib
 from pathlib import Path
@@ -42,6 +43,11 @@ def test_nothing_given() -> None:
     assert loaded.config == Config()
     assert loaded.origins == {}
     assert (loaded.config.store, loaded.config.local_only) == ("counts", True)
+
+
+def test_a_process_can_be_handed_it() -> None:
+    config = load(environment={"NOTEGAP_DATABASE_KEYS": f"k:{KEY}", "NOTEGAP_SERVER_PROXIES": "::1"}).config
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
 def test_it_is_frozen() -> None:

@@ -33,7 +33,14 @@ SAID_OF_FLOORS = {
     ("facts", "F1"): "facts read, with how they are asserted (F1)",
     ("facts", "value_F1"): "facts read, whatever is asserted of them (F1)",
 }
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "benchmarks/README.md", "docs/configuration.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "models/README.md",
+    "benchmarks/README.md",
+    "docs/configuration.md",
+]
 
 
 def readme() -> str:

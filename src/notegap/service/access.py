@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -24,11 +24,16 @@ from typing import Any
 import jwt
 from fastapi import HTTPException, Request
 from sqlalchemy import Column, String, Table, insert, select, update
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from notegap.config import Config, OidcTable
 from notegap.errors import StoreError, UsageError
 from notegap.service.database import METADATA, Database, now, stamp
-from notegap.service.principal import LOCAL, ROLES, SCOPES, Principal, allowed
+from notegap.service.guard import LOGGER
+from notegap.service.principal import CLIENT, LOCAL, PRINCIPAL, ROLES, SCOPES, Principal, allowed
+from notegap.service.problems import problem
 
 KEYS = Table(
     "api_keys",
@@ -60,14 +65,13 @@ _SCOPE_PREFIX = "notegap:"
 # ── what an endpoint asks for ───────────────────────────────────────────────────────────────────
 
 
-def require(scope: str) -> Callable[[Request], Principal]:
+def require(scope: str) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency that gives who asks, and lets only those in who have the scope."""
     if scope not in SCOPES:
         raise ValueError(f"there is no scope {scope!r}")
 
-    def principal(request: Request) -> Principal:
-        access: Access = request.app.state.backend.access
-        who = access.principal(request.headers.get("authorization", ""))
+    async def principal(request: Request) -> Principal:
+        who: Principal | None = request.scope.get(PRINCIPAL)
         if who is None:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": 'Bearer realm="notegap"'})
         if not who.may(scope):
@@ -75,6 +79,36 @@ def require(scope: str) -> Callable[[Request], Principal]:
         return who
 
     return principal
+
+
+class Identify:
+    """ASGI middleware: finds out who asks before anything is counted, kept or answered in anybody's name.
+
+    It refuses nobody: whose credentials are not good is nobody, whom `require` refuses; other interfaces have other
+    credentials.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            access: Access = scope["app"].state.backend.access
+            authorization = Headers(scope=scope).get("authorization", "")
+            try:
+                # What needs the database or an issuer must not hold up the others.
+                who = await run_in_threadpool(access.principal, authorization) if authorization else access.nobody
+            except StoreError as error:
+                LOGGER.error("%s", error)
+                away = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Who asks cannot be found out now; nothing was done.")
+                await away(scope, receive, send)
+                return
+            scope[PRINCIPAL] = who
+            if who is not None and who is not LOCAL:
+                # Neither holds a line break, so that no two pairs have one name.
+                scope[CLIENT] = f"{who.tenant}\n{who.client}"
+        await self.app(scope, receive, send)
 
 
 class Access:
@@ -94,10 +128,15 @@ class Access:
             tokens=Tokens(config.oidc) if config.oidc.issuer else None,
         )
 
+    @property
+    def nobody(self) -> Principal | None:
+        """Who asks without credentials."""
+        return None if self.required else LOCAL
+
     def principal(self, authorization: str) -> Principal | None:
         """Who asks; None when the credentials are not good, or there are none and some are required."""
         if not authorization:
-            return None if self.required else LOCAL
+            return self.nobody
         kind, _, credential = authorization.partition(" ")
         credential = credential.strip()
         if kind.lower() != "bearer" or not credential or len(credential) > _LONGEST_TOKEN or not credential.isascii():

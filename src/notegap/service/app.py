@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 import notegap
 from notegap.analyzer import Analyzer
-from notegap.config import Networks
+from notegap.config import Config, Networks
 from notegap.errors import DataError, KnowledgeError, NotegapError, StoreError
 from notegap.model import Note, Report
 from notegap.notes.text import MAX_BYTES
-from notegap.service.access import require
+from notegap.service.access import Identify, require
 from notegap.service.backend import Backend
 from notegap.service.guard import LOGGER, Guard
 from notegap.service.page import page_router
@@ -30,14 +30,14 @@ class ServiceConfig:
     """How the service runs.
 
     `hosts` are the values of the Host header it answers to, port included. HTTPS ends at it with a `certificate` (chain
-    and key), or at one of the `proxies`. Without a `backend`, it counts in memory and answers everyone who reaches it.
+    and key), or at one of the `proxies`. Without `settings`, it counts in memory and answers everyone who reaches it.
     """
 
     hosts: frozenset[str]
     max_bytes: int = MAX_BYTES
     certificate: tuple[Path, Path] | None = None
     proxies: Networks = ()
-    backend: Backend | None = None
+    settings: Config | None = None
 
     @property
     def secure(self) -> bool:
@@ -75,12 +75,14 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.backend = config.backend if config.backend is not None else Backend.in_memory()
+    app.state.backend = Backend.from_config(config.settings) if config.settings is not None else Backend.in_memory()
     page = page_router(OneAtATime(analyzer), max_bytes=config.max_bytes)
     app.include_router(page, dependencies=[Depends(require("check"))])
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NotegapError, _cannot)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Identify)
     app.add_middleware(
         Guard, hosts=config.hosts, max_body=config.max_body, secure=config.secure, proxies=config.proxies
     )

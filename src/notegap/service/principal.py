@@ -6,6 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+PRINCIPAL = "notegap.principal"
+"""The key of a request's scope that holds who asks; None when nobody that is known."""
+
+CLIENT = "notegap.client"
+"""The key of a request's scope that holds the name by which a client is told from every other one."""
+
 SCOPES: Mapping[str, str] = MappingProxyType(
     {
         "check": "check a note, and use the page",

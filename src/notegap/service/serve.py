@@ -8,7 +8,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +17,7 @@ from notegap.config import Config, is_loopback
 from notegap.errors import UsageError
 from notegap.model import Note
 from notegap.service.app import ServiceConfig, create_app
-from notegap.service.backend import Backend, check_exposure
+from notegap.service.backend import check_exposure
 from notegap.service.guard import LOGGER
 
 ADDRESS = "127.0.0.1"
@@ -31,9 +30,10 @@ def serve(analyzer: Analyzer, config: Config, *, ready: Callable[[str], None]) -
     """
     check_exposure(config)
     host = config.server.host
-    with closing(Backend.from_config(config)) as backend, _listen(config.server.port, host) as listening:
+    with _listen(config.server.port, host) as listening:
         bound = listening.getsockname()[1]
-        service = _service_config(config, bound, backend)
+        service = _service_config(config, bound)
+        server = server_of(analyzer, service)
         # The first note waits for nothing that the second does not.
         analyzer.analyze(Note(id="first", text="MRI of the lumbar spine."))
         # What was built lives as long as the process: looking for garbage in it would make a request wait.
@@ -42,10 +42,10 @@ def serve(analyzer: Analyzer, config: Config, *, ready: Callable[[str], None]) -
         _tell_crashes()
         scheme = "https" if service.certificate is not None else "http"
         ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}/")
-        server_of(analyzer, service).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
-def _service_config(config: Config, port: int, backend: Backend) -> ServiceConfig:
+def _service_config(config: Config, port: int) -> ServiceConfig:
     server = config.server
     own = hosts(port) if is_loopback(server.host) else frozenset()
     certificate = (server.tls_certificate, server.tls_key)
@@ -56,7 +56,7 @@ def _service_config(config: Config, port: int, backend: Backend) -> ServiceConfi
         max_bytes=server.max_bytes,
         certificate=(certificate[0], certificate[1]) if certificate[0] and certificate[1] else None,
         proxies=server.proxies,
-        backend=backend,
+        settings=config,
     )
 
 
