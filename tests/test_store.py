@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sqlite3
 import stat
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from databases import fresh_database
 from handmade import CHECK, MENTION, report
 from notegap.config import KeyRing, load
 from notegap.errors import StoreError, UsageError
-from notegap.model import Evidence, Note, Report, Suggestion
+from notegap.model import Evidence, Metadata, Note, Report, Suggestion
 from notegap.report.json import as_dict
 from notegap.service.database import Database
 from notegap.service.store import REPORTS, Store
@@ -33,7 +33,13 @@ DAY = timedelta(days=1)
 
 def made(word: str = CANARY) -> Report:
     """A report that quotes the note wherever a report can."""
-    note = Note(id=f"{word}.txt", text=f"{word} has laxity.", codes=("M24.28",), date_of_service="2026-04-30")
+    note = Note(
+        id=f"{word}.txt",
+        text=f"{word} has laxity.",
+        codes=("M24.28",),
+        date_of_service="2026-04-30",
+        metadata=Metadata(**{each.name: word for each in fields(Metadata)}),
+    )
     findings = tuple(replace(each, evidence=(Evidence(0, len(word), word),)) for each in CHECK.findings)
     suggestion = Suggestion(
         concept="disease",
@@ -68,6 +74,13 @@ def everything(store: Store) -> str:
                 ]
     assert {"counts", "reports"} <= set(names)
     return "\n".join(said)
+
+
+def keys_of(value: Any) -> set[str]:
+    """Every key in a value, all the way down."""
+    if isinstance(value, dict):
+        return set(value) | keys_of([*value.values()])
+    return set().union(*(keys_of(each) for each in value)) if isinstance(value, list | tuple) else set()
 
 
 def in_files(folder: Path, word: str = CANARY) -> list[str]:
@@ -114,7 +127,10 @@ def test_reports_are_kept_without_a_word_of_the_note(database: Database, tmp_pat
     assert kept is not None
     assert (kept.kept, kept.client, kept.note) == ("reports", "c", None)
     whole = as_dict(made())
-    assert set(whole) - set(kept.report) == {"id", "date_of_service"}
+    assert set(whole) - set(kept.report) == {"id", "date_of_service", "metadata"}
+    assert keys_of(whole) - keys_of(kept.report) == {"date_of_service", "text", "metadata", *whole["metadata"]} - {
+        "status"
+    }
     told = [(each["id"], each["status"]) for each in kept.report["checks"][0]["findings"]]
     assert told == [(each["id"], each["status"]) for each in whole["checks"][0]["findings"]]
     assert kept.report["checks"][0]["findings"][0]["evidence"] == [{"start": 0, "end": len(CANARY)}]

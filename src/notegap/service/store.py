@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,6 +45,53 @@ REPORTS = Table(
     Column("body", LargeBinary, nullable=False),
     Index("reports_of_tenant", "tenant", "at"),
     Index("reports_by_age", "at"),
+)
+
+# What `reports` keeps, so that a field that a report comes to have is not kept before somebody has looked at it.
+_KEPT_OF_REPORT = frozenset(
+    ["schema_version", "notegap", "code_set", "setting", "codes_from", "mentions", "checks", "suggestions", "points_to"]
+)
+_KEPT_INSIDE = frozenset(
+    [
+        "concept",
+        "value",
+        "assertion",
+        "start",
+        "end",
+        "section",
+        "at",
+        "levels",
+        "seen_on",
+        "due_to",
+        "beside",
+        "qualities",
+        "code",
+        "title",
+        "valid",
+        "billable",
+        "findings",
+        "suggested_codes",
+        "suggested_because",
+        "summary",
+        "met",
+        "open",
+        "raised",
+        "complete",
+        "id",
+        "kind",
+        "severity",
+        "alert",
+        "status",
+        "message",
+        "ask",
+        "basis",
+        "why",
+        "place",
+        "evidence",
+        "codes",
+        "alias",
+        "score",
+    ]
 )
 
 _PURGE_EVERY = 3600.0
@@ -221,13 +268,13 @@ class Store:
 
 
 def without_words(shape: Mapping[str, Any]) -> dict[str, Any]:
-    """A report in its published shape without a word of the note: no quotes, and not the note's own id or date."""
-    return {name: _without_text(value) for name, value in shape.items() if name not in ("id", "date_of_service")}
+    """A report in its published shape without a word of the note: no quotes, and nothing of its id, date or sender."""
+    return {name: _without_text(value) for name, value in shape.items() if name in _KEPT_OF_REPORT}
 
 
 def _without_text(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_text(each) for name, each in value.items() if name != "text"}
+        return {name: _without_text(each) for name, each in value.items() if name in _KEPT_INSIDE}
     return [_without_text(each) for each in value] if isinstance(value, list) else value
 
 
@@ -253,6 +300,7 @@ def _note(note: Note) -> dict[str, Any]:
         "claim_codes": None if note.claim_codes is None else list(note.claim_codes),
         "setting": note.setting.value,
         "date_of_service": note.date_of_service,
+        "metadata": asdict(note.metadata),
     }
 
 
