@@ -270,6 +270,8 @@ _BESIDE = re.compile(
     r"\b(?:associated with|accompanied by|along with|together with|in association with|in combination with|alongside|coexist\w*|concomitant|in (?:a|an|the) (?:patient|setting|context)|in conjunction with)\b",
     re.IGNORECASE,
 )
+_ADJECTIVE = re.compile(r"(?:ic|ous|al|ar)$", re.IGNORECASE)
+_OF_ONE_NAME = re.compile(r"\s(?:[a-z]+\s){0,2}$", re.IGNORECASE)
 _CAUSES = frozenset({"finding", "disease", "mechanism", "surgery", "ligament", "disorder", "course"})
 _EFFECTS = frozenset({"finding", "neuro", "disorder", "ligament"})
 
@@ -312,6 +314,9 @@ def _relation(text: str, effect: Fact, cause: Fact) -> str:
             return ""
         joined = between + text[effect.start : effect.end]
         if _CAUSE_FIRST.search(joined) and not _EFFECT_FIRST.search(between):
+            return "due"
+        # "Osteoporotic insufficiency fracture": the adjective names the cause.
+        if cause.concept == "disease" and _ADJECTIVE.search(text[cause.start : cause.end]) and _OF_ONE_NAME.match(between):
             return "due"
         return "beside" if _BESIDE.search(between) else ""
     return "due" if cause.concept in ("disease", "mechanism") and effect.concept in ("finding", "disorder") else ""
