@@ -328,9 +328,11 @@ def _outright(text: str, raw: Raw) -> Assertion | None:
 
 def _tried(text: str, raw: Raw, sentence: Sentence) -> bool:
     """Whether a treatment is told of as gone through or going on, in a plan too ("since her injection")."""
+    if raw.concept != "treatment":
+        return False
     before = text[max(sentence.start, raw.start - 80) : raw.start]
     told = _TRIED.search(before) or _TOLD_OF.search(text[max(sentence.start, raw.start - 140) : raw.start])
-    return raw.concept == "treatment" and bool(told) and not _SUPPOSED.search(before)
+    return bool(told) and not _SUPPOSED.search(before)
 
 
 def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> list[Reach]:

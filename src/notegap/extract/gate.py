@@ -109,12 +109,10 @@ class Gate:
             return True
         if raw.key in _OPERATIONS and raw.sentence in self.claimed and not self._all_spine and not _OWN_WORDS.search(self._text[start:end]):
             return True
-        if raw.key not in _SHARED or _OWN_WORDS.search(self._text[start:end]):
+        if raw.key not in _SHARED or (self._all_spine and not self._no_spine) or _OWN_WORDS.search(self._text[start:end]):
             return False
         if self._no_spine:
             return True
-        if self._all_spine:
-            return False
         if raw.sentence in self.other:
             return self._mostly_elsewhere and raw.sentence not in self.placed
         if raw.sentence in self.placed:
@@ -178,9 +176,9 @@ def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozens
     other = {r.sentence for r in spans if r.key.startswith("part/other_") or r.concept in ("extraspinal", "other_finding", "not_spinal")}
     for number, sentence in enumerate(layout.sentences):
         words = text[sentence.start : sentence.end]
-        if _SPINE_WORDS.search(words):
+        if number not in spine and _SPINE_WORDS.search(words):
             spine.add(number)
-        if _OTHER_WORDS.search(words):
+        if number not in other and _OTHER_WORDS.search(words):
             other.add(number)
     # An implant and an eye have a disc too.
     spine |= {r.sentence for r in spans if r.key == "part/disc"} - other

@@ -80,6 +80,7 @@ class PairRules:
                         for part in pair.part:
                             self._rules[says][part].append((concept.name, value.name, pair.assertion))
         self.parts: frozenset[str] = frozenset(p for rules in self._rules.values() for p in rules)
+        self._part_concepts = frozenset({"part", *(p.removesuffix("/*") for p in self.parts if p.endswith("/*"))})
         self.says: frozenset[str] = frozenset(self._rules)
 
     def of(self, change: Raw, part: Raw) -> Sequence[tuple[str, str, Assertion | None]]:
@@ -89,7 +90,7 @@ class PairRules:
 
     def is_part(self, raw: Raw) -> bool:
         """Whether anything can be said of it."""
-        return raw.key in self.parts or f"{raw.concept}/*" in self.parts or raw.key.startswith("part/")
+        return raw.concept in self._part_concepts or raw.key in self.parts
 
     def find(self, text: str, spans: Iterable[Raw]) -> list[Said]:
         """The facts that the spans of one sentence make."""

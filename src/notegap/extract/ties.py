@@ -15,7 +15,7 @@ from notegap.model import REGIONS, Assertion
 
 @dataclass(slots=True)
 class Fact:
-    """A mention in the making."""
+    """A mention in the making. `key` is the name rules use for it: concept/value."""
 
     concept: str
     value: str
@@ -31,11 +31,10 @@ class Fact:
     qualities: tuple[str, ...] = ()
     heading: bool = False
     components: tuple[Raw, ...] = field(default=())
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """The name rules use for it: concept/value."""
-        return f"{self.concept}/{self.value}"
+    def __post_init__(self) -> None:
+        self.key = f"{self.concept}/{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
