@@ -51,7 +51,7 @@ class Context:
         return self.claim or ()
 
 
-def grouped(mentions: Sequence[Mention], key: Callable[[Mention], Key]) -> Mapping[Key, Sequence[Mention]]:
+def _grouped(mentions: Sequence[Mention], key: Callable[[Mention], Key]) -> Mapping[Key, Sequence[Mention]]:
     """`mentions` by their `key`: looking only there keeps a long note from costing the square of its length."""
     found: dict[Key, list[Mention]] = {}
     for mention in mentions:
@@ -61,6 +61,21 @@ def grouped(mentions: Sequence[Mention], key: Callable[[Mention], Key]) -> Mappi
 
 FINAL = frozenset({"assessment", "assessment_plan", "impression", "postop_diagnosis"})
 """The sections in which a provider concludes; a preoperative or differential diagnosis is no conclusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one note tells, in text order and found quickly; the same for every checklist it is seen from."""
+
+    mentions: tuple[Mention, ...]
+    by_sentence: Mapping[int, Sequence[Mention]]
+    by_concept: Mapping[str, Sequence[Mention]]
+
+
+def told(mentions: Sequence[Mention], setting: Setting = Setting.OUTPATIENT) -> Told:
+    """`mentions` as they count in `setting`."""
+    counted = established(mentions, setting)
+    return Told(counted, _grouped(counted, lambda m: m.sentence), _grouped(counted, lambda m: m.concept))
 
 
 def established(mentions: Sequence[Mention], setting: Setting) -> tuple[Mention, ...]:

@@ -17,10 +17,9 @@ from notegap.assess.context import (
     AFFIRMED,
     FINAL,
     Context,
+    Told,
     area_of,
     claim_of,
-    established,
-    grouped,
     regions_of,
     regions_of_condition,
 )
@@ -108,20 +107,17 @@ def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Men
     return tuple(sorted(found, key=lambda m: (m.section not in FINAL, m.start, m.end)))
 
 
-def context_of(
-    checklist: Checklist, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet, coding: Coding
-) -> Context:
-    """`mentions` seen from `code`: which are its condition, and where that is.
+def context_of(checklist: Checklist, code: str, told: Told, note: Note, codes: CodeSet, coding: Coding) -> Context:
+    """What is `told`, seen from `code`: which mentions are its condition, and where that is.
 
     The condition is read before its regions are known: an `at: condition` inside it narrows nothing.
     """
-    counted = established(mentions, note.setting)
     bare = Context(
         checklist=checklist,
         code=code,
-        mentions=counted,
-        by_sentence=grouped(counted, lambda mention: mention.sentence),
-        by_concept=grouped(counted, lambda mention: mention.concept),
+        mentions=told.mentions,
+        by_sentence=told.by_sentence,
+        by_concept=told.by_concept,
         codes=codes,
         coding=coding,
         claim=claim_of(note),
