@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
@@ -167,9 +167,9 @@ class Words:
     the end of the last.
     """
 
-    text: str
-    norms: Sequence[str]
-    words: Sequence[str]
+    text: str = field(repr=False)
+    norms: Sequence[str] = field(repr=False)
+    words: Sequence[str] = field(repr=False)
     starts: Sequence[int]
     ends: Sequence[int]
     opens: frozenset[int]
