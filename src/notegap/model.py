@@ -464,9 +464,10 @@ class QueryItem:
 
     `when`: the statuses in which it is asked; what the note denies outright is answered, unless `refuted` is listed.
     `after`: items of the same checklist that have to be met first, since the question presumes them; `presumes`:
-    "concept" or "concept/value", one of which the note has to affirm; `unless_placed`: not where the note says in which
-    region the condition is; `unless_elsewhere`: not where that is another region than the code's. `ask` takes the place
-    of the item's own. `changes` None: it follows from what the item is.
+    "concept" or "concept/value", one of which the note has to affirm, or doubt where it is asked how the doubt stands;
+    `unless_placed`: not where the note says in which region the condition is; `unless_elsewhere`: not where that is
+    another region than the code's; `unless_raised`: not where one of these alerts is raised, which makes it pointless.
+    `ask` takes the place of the item's own. `changes` None: it follows from what the item is.
     """
 
     item: str
@@ -476,6 +477,7 @@ class QueryItem:
     presumes: tuple[str, ...] = ()
     unless_placed: bool = False
     unless_elsewhere: bool = False
+    unless_raised: tuple[str, ...] = ()
     ask: str = ""
     line: int = 0
 
