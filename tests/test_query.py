@@ -454,6 +454,14 @@ def test_a_compliant_query_of_a_vendor_is_clean() -> None:
     assert (verdict.queries, verdict.faults) == (1, ())
 
 
+def test_options_of_a_word_processor_are_options() -> None:
+    text = (
+        'Query: Present on admission\n\nThe discharge summary states: "stage 3 pressure ulcer of sacrum."\n\n'
+        "Was the pressure ulcer present on admission?\no Yes\no No\no Other (please explain)\no Clinically undetermined\n"
+    )
+    assert lint(text, RULES).faults == ()
+
+
 def test_code_or_money_added_to_our_query_is_found(ask: Ask) -> None:
     text = text_query(ask(BARE, "M53.2X9").queries[0])
     assert lint(text, RULES).faults == ()
