@@ -457,7 +457,8 @@ def test_a_compliant_query_of_a_vendor_is_clean() -> None:
 def test_options_of_a_word_processor_are_options() -> None:
     text = (
         'Query: Present on admission\n\nThe discharge summary states: "stage 3 pressure ulcer of sacrum."\n\n'
-        "Was the pressure ulcer present on admission?\no Yes\no No\no Other (please explain)\no Clinically undetermined\n"
+        "Was the pressure ulcer present on admission?\n"
+        "o Yes\no No\no Other (please explain)\no Clinically undetermined\n"
     )
     assert lint(text, RULES).faults == ()
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from notegap.errors import UsageError
+
 SCHEMA_VERSION = 1
 
 REGIONS: tuple[str, ...] = (
@@ -119,6 +121,7 @@ class Note:
 
     `codes` empty means: the codes written in the note, else the codes its facts point to.
     `claim_codes` is None when no claim was given, which is not the same as an empty claim.
+    Raises UsageError when `setting` is neither a Setting nor its word.
     """
 
     id: str
@@ -128,6 +131,12 @@ class Note:
     setting: Setting = Setting.OUTPATIENT
     date_of_service: str | None = None
     metadata: Metadata = field(default=Metadata(), repr=False)
+
+    def __post_init__(self) -> None:
+        # Left a plain word, "outpatient" would be read as inpatient, where a suspicion counts as a diagnosis.
+        if self.setting not in list(Setting):
+            raise UsageError(f"a note's setting is none of: {', '.join(Setting)}")
+        object.__setattr__(self, "setting", Setting(self.setting))
 
 
 # ── what was read ───────────────────────────────────────────────────────────────────────────────

@@ -65,8 +65,8 @@ _ADMINISTRATIVE = re.compile(
 _RULER = re.compile(r"[ \t]*(?:-{3,}|={3,}|\*{3,})[ \t]*")
 _END = re.compile(r"\?+|[.!:](?=\s|$)")
 _REQUEST = re.compile(
-    r"\b(?:please|kindly) (?:advise|choose|clarify|confirm|define|describe|document|explain|identify|indicate|provide|respond|"
-    r"select|specify|state)\b(?! (?:your (?:answer|response)|in an addendum))",
+    r"\b(?:please|kindly) (?:advise|choose|clarify|confirm|define|describe|document|explain|identify|indicate|provide|"
+    r"respond|select|specify|state)\b(?! (?:your (?:answer|response)|in an addendum))",
     re.IGNORECASE,
 )
 _INDICATORS = re.compile(
