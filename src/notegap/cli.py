@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -674,18 +675,29 @@ def selftest(directory: Path | None) -> int:
 @commands.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read side by side."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=200,
+    show_default=True,
+    help="Requests a second that one client may ask of each process; 0 is any number.",
+)
 @_patterns_option
 @click.option("--max-bytes", type=click.IntRange(min=1), default=MAX_BYTES, show_default=True)
-def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) -> int:
-    """Serve the page on this machine: a note beside its checklist, which follows the note as it is edited.
+def serve(port: int, browser: bool, workers: int, rate: float, patterns: tuple[Path, ...], max_bytes: int) -> int:
+    """Serve the page and the HTTP interface (its documentation is at /docs) on this machine.
 
     It answers to this machine only and keeps nothing.
     """
-    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    lacking = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if lacking:
         raise UsageError(
             f"`notegap serve` needs {' and '.join(lacking)}, which is not installed: pip install 'notegap[serve]'"
         )
+    from notegap.service.serve import Settings, serve_by_processes
     from notegap.service.serve import serve as run_server
 
     def ready(address: str) -> None:
@@ -695,7 +707,14 @@ def serve(port: int, browser: bool, patterns: tuple[Path, ...], max_bytes: int) 
 
             webbrowser.open(address)
 
-    run_server(_analyzer(patterns), port=port, max_bytes=max_bytes, ready=ready)
+    settings = Settings(max_bytes=max_bytes, rate=rate)
+    if workers == 1:
+        run_server(_analyzer(patterns), port=port, settings=settings, ready=ready)
+    else:
+        # A mistake in a folder of knowledge is told once, before any process starts.
+        _analyzer(patterns)
+        build = partial(_analyzer, patterns)
+        serve_by_processes(build, port=port, workers=workers, settings=settings, ready=ready)
     return COMPLETE
 
 

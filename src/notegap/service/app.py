@@ -2,69 +2,169 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 import notegap
 from notegap.analyzer import Analyzer
-from notegap.errors import DataError, KnowledgeError, NotegapError
-from notegap.model import Note, Report
+from notegap.errors import DataError, KnowledgeError, NotegapError, crash_site
+from notegap.model import Mention, Note, Report
 from notegap.notes.text import MAX_BYTES
-from notegap.service.guard import Guard
+from notegap.service.guard import LOGGER, Guard
+from notegap.service.health import health_router
+from notegap.service.idempotency import Idempotency
+from notegap.service.metrics import Counting, Metrics
 from notegap.service.page import page_router
 from notegap.service.problems import problem
+from notegap.service.rate import RateLimit
+from notegap.service.rest import rest_router
+from notegap.service.rest.document import document_router
+from notegap.service.shelf import IN_MEMORY, Shelf
+
+RATE = 200.0
+"""Requests a second that one client may ask for unless told otherwise: more than one processor answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
-    """How the service runs. `hosts` are the values of the Host header it answers to, port included."""
+    """How the service runs. `hosts` are the values of the Host header it answers to, port included.
+
+    `rate` requests a second are answered for each client, five times as many at once; 0: any number. Results of a
+    batch are kept `keep_seconds`, answers to requests that may come again `replay_seconds`; both on `shelf`, see
+    shelf.py.
+    """
 
     hosts: frozenset[str]
     max_bytes: int = MAX_BYTES
+    max_batch_bytes: int = 32 * MAX_BYTES
+    rate: float = RATE
+    keep_seconds: float = 3_600.0
+    replay_seconds: float = 600.0
+    shelf: str = IN_MEMORY
 
     @property
     def max_body(self) -> int:
-        """The longest request body: a note as JSON, where a line end takes two characters, and what goes with it."""
-        return 2 * self.max_bytes + 65_536
+        """The longest request body: a note as JSON, where a byte can take six, and what goes with it."""
+        return 6 * self.max_bytes + 65_536
 
 
 class OneAtATime:
-    """An analyzer that several requests share: reading is work for one processor, and takes its turn."""
+    """An analyzer that several requests share: reading is work for one processor, and takes its turn.
+
+    `analyze_later` waits until nobody else does. `has_read`: a note was read, so that the pipeline is known to work.
+    """
 
     def __init__(self, analyzer: Analyzer) -> None:
         self.codes = analyzer.codes
         self.knowledge = analyzer.knowledge
+        self.has_read = False
         self._analyzer = analyzer
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._waiting = 0
 
     def analyze(self, note: Note) -> Report:
         """As `Analyzer.analyze`."""
-        with self._lock:
+        with self._turn():
+            report = self._analyzer.analyze(note)
+        self.has_read = True
+        return report
+
+    def analyze_later(self, note: Note) -> Report:
+        """As `analyze`, behind those that somebody waits for."""
+        with self._turn(patient=True):
             return self._analyzer.analyze(note)
+
+    def extract(self, note: Note) -> tuple[Mention, ...]:
+        """As `Analyzer.extract`."""
+        with self._turn():
+            return self._analyzer.extract(note)
+
+    @contextmanager
+    def _turn(self, *, patient: bool = False) -> Iterator[None]:
+        with self._changed:
+            if not patient:
+                self._waiting += 1
+            self._changed.wait_for(lambda: not self._busy and not (patient and self._waiting))
+            if not patient:
+                self._waiting -= 1
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+
+FIRST = Note(id="first", text="MRI of the lumbar spine.")
+"""What is read once before anybody's note is: the first waits for nothing that the second does not."""
 
 
 def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
-    """The application. It keeps nothing: a note is gone when its request is answered."""
+    """The application. It keeps nothing: a note is gone when its request is answered, a batch when it was fetched."""
+    reader = OneAtATime(analyzer)
+    shelf = Shelf(config.shelf)
+    metrics = Metrics(analyzer.knowledge)
+    rest, batches = rest_router(
+        reader, metrics=metrics, shelf=shelf, max_bytes=config.max_bytes, keep_seconds=config.keep_seconds
+    )
+
+    @asynccontextmanager
+    async def living(_app: FastAPI) -> AsyncIterator[None]:
+        # Aside: whoever asks for /healthz meanwhile is answered.
+        first = asyncio.create_task(run_in_threadpool(_read_first, reader))
+        try:
+            yield
+        finally:
+            await asyncio.wait([first])
+            await run_in_threadpool(batches.stop)
+            shelf.close()
+
     app = FastAPI(
         title="notegap",
         version=notegap.__version__,
-        # The interactive documentation loads its script from a CDN.
+        # The interactive documentation loads its script from a CDN; ours is document_router's.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        lifespan=living,
     )
-    app.include_router(page_router(OneAtATime(analyzer), max_bytes=config.max_bytes))
+    app.include_router(page_router(reader, max_bytes=config.max_bytes))
+    app.include_router(rest)
+    app.include_router(health_router(ready=lambda: reader.has_read, release=analyzer.codes.release, metrics=metrics))
+    app.include_router(document_router(app))
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NotegapError, _cannot)
-    app.add_middleware(Guard, hosts=config.hosts, max_body=config.max_body)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Idempotency, shelf=shelf, seconds=config.replay_seconds)
+    if config.rate:
+        app.add_middleware(RateLimit, rate=config.rate, burst=math.ceil(5 * config.rate))
+    app.add_middleware(
+        Guard, hosts=config.hosts, max_body=config.max_body, max_bodies={"/v1/batches": config.max_batch_bytes}
+    )
+    app.add_middleware(Counting, metrics=metrics)
     return app
+
+
+def _read_first(reader: OneAtATime) -> None:
+    try:
+        reader.analyze(FIRST)
+    except Exception as error:  # noqa: BLE001 - nobody waits for it: /readyz says that it did not happen
+        LOGGER.error("notegap broke on its first note: %s", crash_site(error))
 
 
 # Starlette wants handlers of any Exception; each is registered for the one it tests for.
@@ -88,9 +188,22 @@ def _is_field(error: dict[str, object]) -> bool:
     )
 
 
-def _refused(_request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, headers=error.headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names the methods of the first route at this address only.
+        return problem(error.status_code, headers={"Allow": ", ".join(sorted(_methods(request)))})
+    # Starlette's own say the status again; ours are sentences.
+    said = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
+    return problem(error.status_code, said, headers=error.headers)
+
+
+def _methods(request: Request) -> Iterator[str]:
+    """What may be done at the address that was asked."""
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            yield method
 
 
 def _cannot(_request: Request, error: Exception) -> Response:

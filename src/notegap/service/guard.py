@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notegap.errors import crash_site
@@ -33,10 +35,19 @@ _SAFE = frozenset({"GET", "HEAD"})
 class Guard:
     """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message."""
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], max_body: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str],
+        max_body: int,
+        max_bodies: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`max_bodies`: the paths whose bodies may be longer or shorter than `max_body`."""
         self.app = app
         self.hosts = hosts
         self.max_body = max_body
+        self.max_bodies = max_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,7 +67,10 @@ class Guard:
         if refused is not None:
             await problem(*refused)(scope, receive, send_guarded)
             return
-        body = await _read(receive, self.max_body)
+        try:
+            body = await _read(receive, self._max_body(scope))
+        except ClientDisconnect:
+            return
         if body is None:
             too_long = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
             await too_long(scope, receive, send_guarded)
@@ -70,6 +84,9 @@ class Guard:
                 broke = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
                 await broke(scope, receive, send_guarded)
 
+    def _max_body(self, scope: Scope) -> int:
+        return self.max_bodies.get(scope["path"], self.max_body)
+
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
@@ -81,18 +98,18 @@ class Guard:
             if origin != f"http://{host}" if origin is not None else site not in (None, "same-origin", "none"):
                 return HTTPStatus.FORBIDDEN, "Another site may not ask in this page's name."
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.max_body:
+        if length.isdigit() and int(length) > self._max_body(scope):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit."
         return None
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The body of a request; None when it is longer than `most`."""
+    """The body of a request; None when it is longer than `most`. Half a body is none: raises ClientDisconnect."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > most:
             return None
