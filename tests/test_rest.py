@@ -691,6 +691,8 @@ def test_the_documentation_needs_nothing_from_elsewhere(client: TestClient) -> N
     names = set(re.findall(r'id="([^"]+)"', page.text))
     assert set(re.findall(r'href="#([^"]+)"', page.text)) <= names
     assert "POST /v1/check" in page.text
+    assert "`" not in page.text
+    assert "<code>Idempotency-Key</code>" in page.text
 
 
 # ── the real thing ──
