@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -16,17 +16,25 @@ from notegap.analyzer import Analyzer
 from notegap.errors import DataError, KnowledgeError, NotegapError
 from notegap.model import Note, Report
 from notegap.notes.text import MAX_BYTES
+from notegap.service.cds_hooks import PREFIX, CdsConfig, cds_router
+from notegap.service.cors import Cors
+from notegap.service.fhir import fhir_router
 from notegap.service.guard import Guard
 from notegap.service.page import page_router
-from notegap.service.problems import problem
+from notegap.service.problems import failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
-    """How the service runs. `hosts` are the values of the Host header it answers to, port included."""
+    """How the service runs. `hosts` are the values of the Host header it answers to, port included.
+
+    `cds` is what CDS Hooks adds, `servers` those that FHIR's documents may be fetched from.
+    """
 
     hosts: frozenset[str]
     max_bytes: int = MAX_BYTES
+    cds: CdsConfig = field(default_factory=CdsConfig)
+    servers: tuple[str, ...] = ()
 
     @property
     def max_body(self) -> int:
@@ -59,22 +67,27 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(page_router(OneAtATime(analyzer), max_bytes=config.max_bytes))
+    reader = OneAtATime(analyzer)
+    app.include_router(page_router(reader, max_bytes=config.max_bytes))
+    app.include_router(cds_router(reader, config.cds, hosts=config.hosts, max_bytes=config.max_bytes))
+    app.include_router(fhir_router(reader, servers=config.servers, max_bytes=config.max_bytes))
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NotegapError, _cannot)
-    app.add_middleware(Guard, hosts=config.hosts, max_body=config.max_body)
+    app.add_middleware(Cors, prefix=PREFIX, origins=config.cds.origins)
+    app.add_middleware(Guard, hosts=config.hosts, max_body=config.max_body, origins=config.cds.origins, shared=PREFIX)
     return app
 
 
 # Starlette wants handlers of any Exception; each is registered for the one it tests for.
 
 
-def _not_a_request(_request: Request, error: Exception) -> Response:
+def _not_a_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # Only where: pydantic's errors hold what was sent, which may be the note.
     where = sorted({str(each["loc"][1]) for each in error.errors() if _is_field(each)})
-    return problem(
+    return failure(
+        request.url.path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"What was sent cannot be read: {', '.join(where)}." if where else "What was sent cannot be read.",
     )
@@ -88,13 +101,15 @@ def _is_field(error: dict[str, object]) -> bool:
     )
 
 
-def _refused(_request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, headers=error.headers)
+    return failure(request.url.path, error.status_code, headers=error.headers)
 
 
-def _cannot(_request: Request, error: Exception) -> Response:
+def _cannot(request: Request, error: Exception) -> Response:
     if isinstance(error, KnowledgeError | DataError):
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked.")
+        return failure(
+            request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked."
+        )
     # The message of a NotegapError is written for the user and carries no word of a note.
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    return failure(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
