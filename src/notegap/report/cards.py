@@ -35,7 +35,9 @@ MOST_CARDS = 6
 
 _LONGEST_SUMMARY = 139
 _LONGEST_QUOTE = 200
-_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")
+# What Markdown, or what makes links of addresses, could take for markup; of our own texts only what they hold at times.
+_MARKUP = re.compile(r"[\\`*_{}\[\]()#+.!|<>~&$^=:/@-]")
+_OUR_MARKUP = re.compile(r"[\\`*_\[\]|<>~&]")
 _ENTITIES: Mapping[str, str] = MappingProxyType({"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"})
 
 Suggesting = Callable[[Finding], Sequence[Mapping[str, Any]]]
@@ -103,7 +105,7 @@ def as_dict(card: Card, *, label: str, url: str = "") -> dict[str, Any]:
 
 def escaped(text: str) -> str:
     """Words from outside as GitHub Flavored Markdown shows them: on one line, nothing of them markup or a tag."""
-    return _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), shown(text, _LONGEST_QUOTE))
+    return _MARKUP.sub(_escape, shown(text, _LONGEST_QUOTE))
 
 
 def _weight(finding: Finding) -> int:
@@ -124,20 +126,20 @@ def _card(check: CodeCheck, finding: Finding, report: Report, suggesting: Sugges
 
 
 def _detail(check: CodeCheck, finding: Finding, report: Report) -> Iterator[str]:
-    yield f"**{escaped(finding.message)}**"
+    yield f"**{_prose(finding.message)}**"
     if finding.ask:
-        yield f"\n{escaped(finding.ask)}"
+        yield f"\n{_prose(finding.ask)}"
     if finding.evidence:
         yield "\nThe note says:\n"
         yield from (_quote(evidence, report.note.text) for evidence in finding.evidence)
     if finding.why:
         yield f"\n{_prose(finding.why)}"
     if finding.place:
-        yield f"\nIt belongs into: {escaped(finding.place.replace('_', ' '))}."
+        yield f"\nIt belongs into: {_prose(finding.place.replace('_', ' '))}."
     if finding.codes:
-        yield f"\nCodes that this bears on: {escaped(', '.join(finding.codes))}."
-    title = f" ({escaped(check.title)})" if check.title else ""
-    yield f"\nItem {escaped(finding.id)}{title}, {escaped(report.code_set)}."
+        yield f"\nCodes that this bears on: {_prose(', '.join(finding.codes))}."
+    title = f" ({_prose(check.title)})" if check.title else ""
+    yield f"\nItem {_prose(finding.id)}{title}, {_prose(report.code_set)}."
 
 
 def _quote(evidence: Evidence, text: str) -> str:
@@ -147,8 +149,12 @@ def _quote(evidence: Evidence, text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """A text of ours, which may be longer than a quote."""
-    return _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), shown(text))
+    """A text of ours as Markdown."""
+    return _OUR_MARKUP.sub(_escape, shown(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _ENTITIES.get(found.group(), f"\\{found.group()}")
 
 
 def _rest(found: Sequence[tuple[CodeCheck, Finding]]) -> Card:
@@ -157,7 +163,7 @@ def _rest(found: Sequence[tuple[CodeCheck, Finding]]) -> Card:
         uuid=str(uuid4()),
         summary=_short(f"{codes}: {count(len(found), 'more open item')}"),
         indicator="warning" if any(_weight(finding) < 2 for _, finding in found) else "info",
-        detail="\n".join(f"- {escaped(finding.id)}: {_prose(finding.ask or finding.message)}" for _, finding in found),
+        detail="\n".join(f"- {_prose(finding.id)}: {_prose(finding.ask or finding.message)}" for _, finding in found),
         findings=tuple(finding.id for _, finding in found),
     )
 
@@ -171,7 +177,7 @@ def _is_unjudged(check: CodeCheck) -> bool:
 def _unjudged(check: CodeCheck) -> Card:
     return plain_card(
         f"{check.code}: nothing that the code asks for applies to this note",
-        f"No requirement of {escaped(check.code)} was met or open, so that the note does not support the code.",
+        f"No requirement of {_prose(check.code)} was met or open, so that the note does not support the code.",
     )
 
 

@@ -20,7 +20,7 @@ _SECONDS = 5.0
 _CHUNK = 65_536
 _PORTS = {"https": 443, "http": 80}
 # What some servers read as another path than the one that is compared: dots, slashes and backslashes in disguise.
-_DISGUISED = re.compile(r"%2e|%2f|%5c|\\|(?:^|/)\.{1,2}(?:/|$)|[\x00-\x20\x7f-\U0010ffff]", re.IGNORECASE)
+_DISGUISED = re.compile(r"%2[EeFf]|%5[Cc]|\\|(?:^|/)\.{1,2}(?:/|$)|[^!-~]")
 
 
 class FetchError(NoteError):
