@@ -128,6 +128,11 @@ def test_discovery_keeps_to_the_specification(client: TestClient) -> None:
     ]
 
 
+def test_every_service_is_documented() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{service.id}`" in readme and f"`{service.hook}`" in readme for service in SERVICES.values())
+
+
 # ── cards ──
 
 
