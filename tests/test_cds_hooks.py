@@ -562,6 +562,7 @@ def signed(analyzer: Analyzer, key_server: str) -> Iterator[TestClient]:
             CdsClient(issuer=ISSUER, jwks=KEYS),
             CdsClient(issuer=f"{ISSUER}/jku", jku=f"{key_server}/keys"),
             CdsClient(issuer=f"{ISSUER}/moved", jku=f"{key_server}/moved"),
+            CdsClient(issuer=f"{ISSUER}/gone", jku=f"{key_server}/gone"),
         ),
     )
     app = create_app(analyzer, ServiceConfig(hosts=frozenset({NAME}), cds=cds))
@@ -711,6 +712,19 @@ def test_a_service_reached_from_outside_is_closed_until_it_has_clients(analyzer:
         is_problem(answer, 401)
 
 
+def test_a_service_known_by_a_name_of_its_own_is_closed_too(analyzer: Analyzer) -> None:
+    # Behind a proxy that says it is this machine.
+    app = create_app(analyzer, ServiceConfig(hosts=frozenset({HOST}), cds=CdsConfig(base_url=BASE)))
+    is_problem(TestClient(app, base_url=f"http://{HOST}").get("/cds-services"), 401)
+
+
+def test_a_server_of_keys_that_is_gone_is_not_asked_at_every_call(signed: TestClient) -> None:
+    Keys.asked.clear()
+    for _ in range(3):
+        refused(signed, token(iss=f"{ISSUER}/gone"))
+    assert len(Keys.asked) <= 1
+
+
 def test_used_tokens_are_forgotten_when_they_expire() -> None:
     now = [0.0]
     seen = SeenInMemory(lambda: now[0], most=2)
@@ -770,6 +784,11 @@ def test_what_cannot_be_fetched_says_no_address(key_server: str) -> None:
         with pytest.raises(FetchError, match=said) as raised:
             fetcher.get(url, accept="*/*")
         assert CANARY not in str(raised.value)
+
+
+def test_a_day_that_is_none_is_left_out(client: TestClient) -> None:
+    for day in ("2026-02-30", "yesterday", 7, None):
+        assert call(client, context={"document": document(date=day), "conditions": bundle(condition())})
 
 
 def test_every_override_reason_has_words() -> None:

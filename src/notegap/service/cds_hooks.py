@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request
@@ -214,15 +215,16 @@ def cds_router(
     keys = Fetcher([client.jku for client in config.clients if client.jku], max_bytes=max_bytes)
     verifier = Verifier(config.clients, SeenInMemory() if seen is None else seen, keys)
     notes = Fetcher(config.servers, max_bytes=2 * max_bytes)
+    places = [*hosts, *([urlsplit(config.base_url).netloc] if config.base_url else [])]
     # Nobody but this machine can ask, or every call is signed.
-    unsigned = not config.clients and all(is_loopback(host) for host in hosts)
+    unsigned = not config.clients and all(is_loopback(place) for place in places)
 
     def caller(request: Request) -> str:
         if unsigned:
             return ""
-        return verifier.verify(
-            request.headers.get("authorization", ""), _base(request, config) + request.url.path
-        ).issuer
+        address = _base(request, config) + request.url.path
+        who = verifier.verify(request.headers.get("authorization", ""), address)
+        return f"{who.issuer} {who.tenant}"
 
     def known(service: str) -> Service:
         if service not in SERVICES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -33,7 +33,8 @@ _LONGEST_LIFE = 3_600
 _LONGEST_TOKEN = 16_384
 _MOST_SEEN = 100_000
 _SMALLEST_RSA = 2_048
-_KEYS_GOOD_FOR = 3_600.0
+_LONGEST_TENANT = 200
+_KEYS_FRESH, _KEYS_GONE = 3_600.0, 86_400.0
 _NO_SOONER_THAN = 30.0
 _REQUIRED = ("iss", "aud", "exp", "iat", "jti")
 
@@ -49,6 +50,13 @@ class CdsClient:
     issuer: str
     jku: str = ""
     jwks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls: an issuer and, where it speaks for several, its tenant."""
+
+    issuer: str
     tenant: str = ""
 
 
@@ -81,6 +89,15 @@ class SeenInMemory:
             return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """Keys, when they were fetched, and when that was last tried."""
+
+    keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict)
+    fetched: float = float("-inf")
+    tried: float = float("-inf")
+
+
 class Verifier:
     """Verifies tokens of `clients`."""
 
@@ -88,11 +105,11 @@ class Verifier:
         self._clients = {client.issuer: client for client in clients}
         self._seen = seen
         self._fetcher = fetcher
-        self._keys: dict[str, tuple[float, Mapping[str, jwt.PyJWK]]] = {}
+        self._keys: dict[str, _Fetched] = {}
         self._lock = threading.Lock()
 
-    def verify(self, authorization: str, url: str) -> CdsClient:
-        """The client that signed the token in an Authorization header for a call of `url`; raises TokenError."""
+    def verify(self, authorization: str, url: str) -> Caller:
+        """Who signed the token in an Authorization header for a call of `url`; raises TokenError."""
         scheme, _, token = authorization.strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
@@ -115,7 +132,7 @@ class Verifier:
             problem = _WHY.get(type(error), "it is not valid")
         else:
             self._use_once(client, claims)
-            return client
+            return Caller(issuer=client.issuer, tenant=str(claims.get("tenant", ""))[:_LONGEST_TENANT])
         raise TokenError(f"The token does not hold: {problem}.")
 
     def _claimed(self, token: str) -> tuple[Mapping[str, Any], CdsClient]:
@@ -145,20 +162,23 @@ class Verifier:
         return key
 
     def _keys_of(self, client: CdsClient, name: str) -> Mapping[str, jwt.PyJWK]:
-        """The client's keys; fetched anew when they are old, or when it may have a new one."""
+        """The client's keys; fetched anew when they are old, or when it may have a new one, but not at every call."""
         if not client.jku:
             return _key_set(client.jwks)
         with self._lock:
-            fetched, keys = self._keys.get(client.jku, (float("-inf"), {}))
-            age = time.monotonic() - fetched
-            if age > _KEYS_GOOD_FOR or (name not in keys and age > _NO_SOONER_THAN):
-                try:
-                    answer = self._fetcher.get(client.jku, accept="application/jwk-set+json, application/json")
-                except FetchError:
-                    raise TokenError("The keys of the token's issuer cannot be fetched.") from None
-                keys = _key_set(parsed(answer.data))
-                self._keys[client.jku] = (time.monotonic(), keys)
-        return keys
+            known, now = self._keys.get(client.jku, _Fetched()), time.monotonic()
+            wanted = now - known.fetched > _KEYS_FRESH or name not in known.keys
+            if wanted and now - known.tried > _NO_SOONER_THAN:
+                known = self._keys[client.jku] = self._fetch(client.jku, known, now)
+        return known.keys if now - known.fetched < _KEYS_GONE else {}
+
+    def _fetch(self, jku: str, known: _Fetched, now: float) -> _Fetched:
+        """The keys at `jku`; those known already when they cannot be fetched."""
+        try:
+            answer = self._fetcher.get(jku, accept="application/jwk-set+json, application/json")
+        except FetchError:
+            return replace(known, tried=now)
+        return _Fetched(_key_set(parsed(answer.data)), fetched=now, tried=now)
 
     def _use_once(self, client: CdsClient, claims: Mapping[str, Any]) -> None:
         token_id, expires, issued = claims["jti"], claims["exp"], claims["iat"]

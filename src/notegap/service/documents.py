@@ -12,6 +12,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from email.message import Message
 from typing import Any
 
@@ -89,9 +90,17 @@ def day_of(reference: Resource) -> str | None:
     context = mapping(reference.get("context"))
     for given in (mapping(context.get("period")).get("start"), reference.get("date")):
         found = _DAY.match(given) if isinstance(given, str) else None
-        if found:
+        if found and _is_day(found.group()):
             return found.group()
     return None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def encounters_of(reference: Resource) -> frozenset[str]:
