@@ -353,6 +353,7 @@ def test_what_is_no_call_is_refused_without_its_words(client: TestClient) -> Non
 
 def test_no_failure_is_an_empty_list(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
+        assert call(client)
         for text in (f"crash {TEXT}", f"damaged {TEXT}"):
             fails(client, 500, context={"document": document(text)})
         fails(client, 413, context={"document": document(TEXT * 3_000)})
@@ -413,10 +414,9 @@ def tell(client: TestClient, *feedback: dict[str, Any]) -> Any:
     return client.post(f"/cds-services/{SIGN}/feedback", json={"feedback": list(feedback)})
 
 
-def test_feedback_is_counted_for_each_rule(analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = FeedbackInMemory()
-    monkeypatch.setattr("notegap.service.cds_hooks.FeedbackInMemory", lambda: kept)
+def test_feedback_is_counted_for_each_rule(analyzer: Analyzer) -> None:
     app = create_app(analyzer, ServiceConfig(hosts=frozenset({HOST})))
+    kept = app.state.cds_feedback
     client = TestClient(app, base_url=f"http://{HOST}")
     shown = call(client, context={"conditions": bundle(condition())})
     card, other = shown[0], shown[1]

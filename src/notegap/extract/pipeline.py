@@ -233,15 +233,15 @@ class Pipeline:
             spans, reaches = self._apply_context(doc, targets, start)
             found.extend(spans)
             cues.extend(reaches)
-        found.extend(
-            Raw("level", "|".join(s.values), s.start, s.end, levels=s.values) for s in find_levels(text)
-        )
+        found.extend(Raw("level", "|".join(s.values), s.start, s.end, levels=s.values) for s in find_levels(text))
         found.sort(key=lambda r: (r.start, -r.end))
         for raw in found:
             raw.sentence = skeleton.sentence_at(raw.start)
             sentence = skeleton.sentences[raw.sentence]
-            raw.heading = sentence.heading >= 0 and raw.end <= skeleton.headings[sentence.heading].body and (
-                raw.start >= skeleton.headings[sentence.heading].start
+            raw.heading = (
+                sentence.heading >= 0
+                and raw.end <= skeleton.headings[sentence.heading].body
+                and (raw.start >= skeleton.headings[sentence.heading].start)
             )
         stops = sorted((c.start, c.end) for c in cues if c.cue.says == "terminate")
         risks = risk_sentences(text, skeleton.sentences)
@@ -317,9 +317,7 @@ def _find_abbreviations(nlp: Any, text: str) -> list[tuple[str, str]]:
     # Its matcher for the whole text is empty when the text defines none, and spaCy warns of that.
     detector.global_matcher.add("never", [[{"ORTH": _NEVER}]])
     doc = Doc(nlp.vocab, words=[w for w, _, _ in words(text)])
-    return [
-        (span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8
-    ]
+    return [(span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8]
 
 
 @lru_cache(maxsize=4)
@@ -391,7 +389,9 @@ def _prune(spans: Sequence[Span]) -> list[Span]:
     at: dict[int, list[tuple[int, int, str, str]]] = {}  # those kept, by each of their words
     for start, end, label in sorted(unique, key=lambda key: (key[0] - key[1], key[0])):
         concept = label.partition("/")[0]
-        for other_start, other_end, other_label, other in (one for word in range(start, end) for one in at.get(word, ())):
+        for other_start, other_end, other_label, other in (
+            one for word in range(start, end) for one in at.get(word, ())
+        ):
             if other == concept and (other_end - other_start > end - start or other_label == label):
                 break
             if other_start <= start and end <= other_end and _swallows(other, concept):
@@ -409,4 +409,6 @@ def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
 
 
 def _swallows(outer: str, inner: str) -> bool:
-    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (outer.startswith("other_") and inner == outer.removeprefix("other_"))
+    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (
+        outer.startswith("other_") and inner == outer.removeprefix("other_")
+    )

@@ -50,8 +50,14 @@ class Place:
     sentence: int
 
 
-_AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
-_LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
+_AT = re.compile(
+    r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$",
+    re.IGNORECASE,
+)
+_LISTED = re.compile(
+    r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$",
+    re.IGNORECASE,
+)
 TIED = frozenset({"finding", "ligament", "mechanism", "surgery", "disease", "neuro", "imaging", "treatment"})
 
 
@@ -84,7 +90,11 @@ def tie_places(text: str, facts: Sequence[Fact], found: Sequence[Place], layout:
         chosen = _nearest(text, fact, here, told.get(fact.sentence, ())) if here else []
         if not chosen:
             chosen = inherited.get(fact.sentence, [])
-        if not chosen and (kind.study or layout.sentences[fact.sentence].section in ("imaging", "impression", "technique")) and title:
+        if (
+            not chosen
+            and (kind.study or layout.sentences[fact.sentence].section in ("imaging", "impression", "technique"))
+            and title
+        ):
             chosen = title
         if not chosen and len(every) == 1 and fact.concept != "disease":
             fact.at = tuple(every)
@@ -117,7 +127,13 @@ def _nearest(text: str, fact: Fact, here: Sequence[Place], others: Sequence[Fact
         else:
             groups.append([place])
     if len(groups) == 1 or len(others) <= 1:
-        return [p for g in groups for p in g] if len(others) <= 1 and _one_clause(text, fact, groups) else groups[0] if len(groups) == 1 else _best(text, fact, groups)
+        return (
+            [p for g in groups for p in g]
+            if len(others) <= 1 and _one_clause(text, fact, groups)
+            else groups[0]
+            if len(groups) == 1
+            else _best(text, fact, groups)
+        )
     return _best(text, fact, groups)
 
 
@@ -140,7 +156,9 @@ def _best(text: str, fact: Fact, groups: Sequence[list[Place]]) -> list[Place]:
             cost += -2.0 if introduced else 2.5
         elif nearest.end <= fact.start:
             cost += -0.5
-        cost += 4.0 * between.count(";") + 1.0 * between.count(",") + 3.0 * len(re.findall(r"\bbut\b|\bwith no\b", between))
+        cost += (
+            4.0 * between.count(";") + 1.0 * between.count(",") + 3.0 * len(re.findall(r"\bbut\b|\bwith no\b", between))
+        )
         if best is None or cost < best[0]:
             best = (cost, group)
     return _finer(best[1], groups) if best else []
@@ -157,7 +175,10 @@ def _finer(group: list[Place], groups: Sequence[list[Place]]) -> list[Place]:
 
 _WHERE = re.compile(r"^[\s,]*(?:levels?[\s,]*)?(?:where|at which)\b", re.IGNORECASE)
 # A line of a report that goes on with the line before it, and one that speaks of the whole study.
-_GOES_ON = re.compile(r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)",
+    re.IGNORECASE,
+)
 _WHOLE = re.compile(
     r"^[\W_]*(?:(?:there (?:is|are)|rest of|the|otherwise|remaining)\s+)*(?:no\b|nil\b|without|normal|adequate|multi-?level|multiple|features?\b|spinal canal|(?:the )?(?:bony )?spinal|diffuse multi|"
     r"de[ns]?h?ydrat\w+|d[ei]s+i[cs]+at\w+|degenerat\w+|loss of|straighten\w*|mild scolio\w*|scolio\w*|rest\b|other\b|unremarkable|intact|preserved)",
@@ -189,7 +210,14 @@ def _inherited(text: str, found: Sequence[Place], layout: Layout, *, report: boo
         if "\n\n" in text[max(0, sentence.start - 2) : sentence.start]:
             current = [p for p in current if p.heading]
         lead = [p for p in here if len(text[sentence.start : p.start].split()) <= 3]
-        if report and not here and sentence.line != line and not labelled and _WHOLE.match(body) and not _GOES_ON.match(body):
+        if (
+            report
+            and not here
+            and sentence.line != line
+            and not labelled
+            and _WHOLE.match(body)
+            and not _GOES_ON.match(body)
+        ):
             current = []  # in a report a line of its own that names no level is said of the study
         line = sentence.line
         if current and not here:
@@ -225,14 +253,18 @@ def tie_sources(text: str, facts: Sequence[Fact], layout: Layout, kind: Kind) ->
     per_sentence: dict[int, tuple[str, ...]] = {}
     for number, sentence in enumerate(layout.sentences):
         here = by_sentence.get(number, [])
-        if last is not None and (sentence.section != last[0] or "\n\n" in text[max(0, sentence.start - 2) : sentence.start]):
+        if last is not None and (
+            sentence.section != last[0] or "\n\n" in text[max(0, sentence.start - 2) : sentence.start]
+        ):
             running = ()
         last = (sentence.section, sentence.heading)
         if here:
             running = tuple(dict.fromkeys(f.value for f in here))
             labelled = sentence.heading if any(f.heading for f in here) else -1
         source: tuple[str, ...] = ()
-        if sentence.section in ("operation",) or (kind.operative and sentence.section in ("procedure", "postop_diagnosis")):
+        if sentence.section in ("operation",) or (
+            kind.operative and sentence.section in ("procedure", "postop_diagnosis")
+        ):
             source = ("operation",)
         elif here:
             source = running
@@ -334,6 +366,10 @@ def tie_qualities(text: str, facts: Sequence[Fact], spans: Sequence[Raw]) -> Non
                 continue
             between = text[raw.end : fact.start] if raw.end <= fact.start else text[fact.end : raw.start]
             reach = 6 if raw.end <= fact.start else 5
-            if len(between.split()) <= reach and not re.search(r"[;:]|\b(?:but|no|without|and no)\b", between) and between.count(",") <= 1:
+            if (
+                len(between.split()) <= reach
+                and not re.search(r"[;:]|\b(?:but|no|without|and no)\b", between)
+                and between.count(",") <= 1
+            ):
                 found.append(raw.value)
         fact.qualities = tuple(dict.fromkeys(found))

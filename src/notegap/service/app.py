@@ -18,6 +18,7 @@ from notegap.model import Note, Report
 from notegap.notes.text import MAX_BYTES
 from notegap.service.cds_hooks import PREFIX, CdsConfig, cds_router
 from notegap.service.cors import Cors
+from notegap.service.feedback import FeedbackInMemory
 from notegap.service.fhir import fhir_router
 from notegap.service.guard import Guard
 from notegap.service.page import page_router
@@ -58,7 +59,7 @@ class OneAtATime:
 
 
 def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
-    """The application. It keeps nothing: a note is gone when its request is answered."""
+    """The application. A note is gone when its request is answered; of cards it counts what became of them."""
     app = FastAPI(
         title="notegap",
         version=notegap.__version__,
@@ -69,7 +70,10 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
     )
     reader = OneAtATime(analyzer)
     app.include_router(page_router(reader, max_bytes=config.max_bytes))
-    app.include_router(cds_router(reader, config.cds, hosts=config.hosts, max_bytes=config.max_bytes))
+    app.state.cds_feedback = feedback = FeedbackInMemory()
+    app.include_router(
+        cds_router(reader, config.cds, hosts=config.hosts, max_bytes=config.max_bytes, feedback=feedback)
+    )
     app.include_router(fhir_router(reader, servers=config.servers, max_bytes=config.max_bytes))
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)

@@ -40,7 +40,7 @@ from notegap.service.documents import (
     resource_id,
     resources_in,
 )
-from notegap.service.feedback import Feedback, FeedbackInMemory, FeedbackStore, Issued
+from notegap.service.feedback import Feedback, FeedbackStore, Issued
 from notegap.service.fetch import Fetcher, is_loopback
 from notegap.service.page.router import Reader
 from notegap.service.problems import RefusedError, problem
@@ -205,12 +205,13 @@ def cds_router(
     *,
     hosts: Iterable[str],
     max_bytes: int,
-    feedback: FeedbackStore | None = None,
+    feedback: FeedbackStore,
     seen: Seen | None = None,
 ) -> APIRouter:
-    """The routes of CDS Hooks. `feedback` and `seen` last as long as the process when they are not given."""
+    """The routes of CDS Hooks. `feedback` keeps what becomes of cards, `seen` which tokens were used: without it, while
+    the process runs.
+    """
     router = APIRouter(include_in_schema=False)
-    kept: FeedbackStore = FeedbackInMemory() if feedback is None else feedback
     # Keys are short; they come from where the clients' entries say and from nowhere else.
     keys = Fetcher([client.jku for client in config.clients if client.jku], max_bytes=max_bytes)
     verifier = Verifier(config.clients, SeenInMemory() if seen is None else seen, keys)
@@ -235,16 +236,15 @@ def cds_router(
 
     def call(request: Request, service: str, body: bytes) -> Response:
         client, asked = caller(request), known(service)
-        told = _parsed(Call, body)
-        made = answer(asked, told, reader, notes, max_bytes=max_bytes)
-        kept.issue(Issued(client=client, service=service, card=card.uuid, rules=card.findings) for card in made)
+        made = answer(asked, _parsed(Call, body), reader, notes, max_bytes=max_bytes)
+        feedback.issue(Issued(client=client, service=service, card=card.uuid, rules=card.findings) for card in made)
         url = f"{_base(request, config)}/"
         return JSONResponse({"cards": [as_dict(card, label=LABEL, url=url) for card in made]})
 
     def told(request: Request, service: str, body: bytes) -> Response:
         client, asked = caller(request), known(service)
         for each in _feedback(_parsed(FeedbackCall, body), client, asked.id):
-            kept.put(each)
+            feedback.put(each)
         return JSONResponse({})
 
     @router.get(PREFIX)
