@@ -259,6 +259,18 @@ def test_what_another_note_of_the_encounter_documents_is_settled(client: TestCli
     assert len(alone) == len(strange) > 0
 
 
+def test_what_an_older_note_of_the_encounter_raises_stands(client: TestClient) -> None:
+    newer = document(COMPLETE, date="2026-02-02T08:00:00Z")
+    older = document("Sprain of the lumbar ligaments after a fall yesterday.", id="d2", date="2026-02-01T08:00:00Z")
+    codes = bundle(condition())
+    assert call(client, DISCHARGE, prefetch={"notes": bundle(newer), "conditions": codes}) == []
+    shown = call(client, DISCHARGE, prefetch={"notes": bundle(newer, older), "conditions": codes})
+    assert len(shown) == 1
+    assert "M24.28/acute-injury" in shown[0]["detail"]
+    twice = bundle(newer, older, {**older, "id": "d3"})
+    assert len(call(client, DISCHARGE, prefetch={"notes": twice, "conditions": codes})) == 1
+
+
 def test_without_an_encounter_only_the_newest_note_counts(client: TestClient) -> None:
     newer, older = document(date="2026-02-02"), document(COMPLETE, id="d2", date="2026-02-01")
     assert call(client, PROBLEMS, prefetch={"notes": bundle(older, newer)})

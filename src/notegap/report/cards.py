@@ -62,19 +62,25 @@ def cards(
     settled: frozenset[str] = frozenset(),
     suggesting: Suggesting = lambda _finding: (),
     most: int = MOST_CARDS,
+    alerts_only: bool = False,
 ) -> tuple[Card, ...]:
     """The cards `report` calls for; none only when every code is complete, or no checklist covers it.
 
-    `settled` are ids of findings that another note of the same encounter documents.
+    `settled` are ids of findings that are answered elsewhere, by another note of the same encounter. `alerts_only`: not
+    what the note leaves out, only what it raises.
     """
-    open_ = sorted(
-        ((check, f) for check in report.checks for f in check.findings if f.is_open and f.id not in settled),
-        key=lambda found: _weight(found[1]),
+    wanted = (
+        (check, finding)
+        for check in report.checks
+        for finding in check.findings
+        if finding.is_open and finding.id not in settled and (finding.kind == "alert" or not alerts_only)
     )
+    open_ = sorted(wanted, key=lambda found: _weight(found[1]))
     made = [_card(check, finding, report, suggesting) for check, finding in open_[:most]]
     if len(open_) > most:
         made.append(_rest(open_[most:]))
-    return (*made, *(_unjudged(check) for check in report.checks if _is_unjudged(check)))
+    unjudged = () if alerts_only else (check for check in report.checks if _is_unjudged(check))
+    return (*made, *(_unjudged(check) for check in unjudged))
 
 
 def plain_card(summary: str, detail: str, *, indicator: str = "info") -> Card:

@@ -293,16 +293,20 @@ def answer(service: Service, call: Call, reader: Reader, fetcher: Fetcher, *, ma
             report if report is first else reader.analyze(_note(document, codes, setting))
             for report, document in zip(reports, documents, strict=True)
         ]
-    settled = frozenset(
-        finding.id
-        for report in reports
-        if report is not first
-        for check in report.checks
-        for finding in check.findings
-        if finding.status is Status.MET
-    )
     queries = _Queries(first, reader.knowledge, call)
-    return (*cards(first, settled=settled, suggesting=queries.suggestions), *extra)
+    others = [report for report in reports if report is not first]
+    shown = cards(first, settled=_with(Status.MET, others), suggesting=queries.suggestions)
+    # What one note raises stands, whatever the others say.
+    for number, other in enumerate(others):
+        raised = _with(Status.RAISED, [first, *others[:number]])
+        shown = (*shown, *cards(other, settled=raised, alerts_only=True))
+    return (*shown, *extra)
+
+
+def _with(status: Status, reports: Iterable[Report]) -> frozenset[str]:
+    """The ids of the findings that have `status` in one of `reports`."""
+    findings = (finding for report in reports for check in report.checks for finding in check.findings)
+    return frozenset(finding.id for finding in findings if finding.status is status)
 
 
 # ── the request ─────────────────────────────────────────────────────────────────────────────────
