@@ -25,6 +25,7 @@ from test_service import CANARY, HOST, TEXT, Breakable
 ROOT = Path(__file__).resolve().parents[1]
 NOTES = sorted(path for path in (ROOT / "sample_notes").glob("*.txt") if not path.name.endswith(".report.txt"))
 ABOUT = tomllib.loads((ROOT / "sample_notes" / "samples.toml").read_text(encoding="utf-8"))
+CCDAS = sorted((ROOT.parent / "shared" / "interface" / "ccda").rglob("*.xml"))
 CHECK = "/fhir/DocumentReference/$check"
 FHIR_JSON = "application/fhir+json"
 COMPLETE = (ROOT / "sample_notes" / "interspinous_laxity_soap.txt").read_text(encoding="utf-8")
@@ -228,6 +229,41 @@ def test_the_plainest_content_is_read(client: TestClient) -> None:
     pdf = {"attachment": {"contentType": "application/pdf", "data": base64.b64encode(b"%PDF-1.7").decode()}}
     several["content"] = [pdf, *several["content"]]
     assert check(client, several)["DetectedIssue"]
+
+
+SENTENCE = "Chronic ligamentous laxity of the lumbar spine on MRI."
+CCDA = f"""<?xml version="1.0" encoding="UTF-8"?>
+<ClinicalDocument xmlns="urn:hl7-org:v3"><component><structuredBody><component><section>
+<code code="51848-0" codeSystem="2.16.840.1.113883.6.1"/><title>Assessment</title>
+<text><paragraph>{SENTENCE}</paragraph></text>
+</section></component></structuredBody></component></ClinicalDocument>"""
+FORMS = {
+    "text/html": f"<html><body><h1>Assessment</h1><p>{SENTENCE}</p><script>x</script></body></html>",
+    "application/xhtml+xml": f'<html xmlns="http://www.w3.org/1999/xhtml"><body><p>{SENTENCE}</p></body></html>',
+    "application/rtf": "{\\rtf1\\ansi Assessment:\\par " + SENTENCE + "\\par}",
+    "application/cda+xml": CCDA,
+}
+
+
+@pytest.mark.parametrize("media_type", FORMS)
+def test_a_note_may_be_html_rtf_or_ccda(media_type: str, client: TestClient) -> None:
+    given = document(contentType=f"{media_type}; charset=utf-8", data=encoded(FORMS[media_type]))
+    issues = check(client, given)["DetectedIssue"]
+    plain = check(client, document(f"Assessment:\n{SENTENCE}"))["DetectedIssue"]
+    assert [issue["code"] for issue in issues] == [issue["code"] for issue in plain]
+    quotes = {quote["code"][0]["text"] for issue in issues for quote in issue.get("evidence", [])}
+    assert quotes
+    assert all(quote in SENTENCE for quote in quotes)
+
+
+@pytest.mark.skipif(not CCDAS, reason="the published documents are not here")
+@pytest.mark.parametrize("path", CCDAS, ids=lambda path: path.stem[:60])
+def test_every_published_ccda_is_checked_or_refused(path: Path, analyzer: Analyzer) -> None:
+    app = create_app(analyzer, ServiceConfig(hosts=frozenset({HOST})))
+    data = base64.b64encode(path.read_bytes()).decode()
+    answer = post(TestClient(app, base_url=f"http://{HOST}"), document(contentType="text/xml", data=data))
+    assert answer.status_code in (200, 422)
+    assert valid(answer)["resourceType"] == ("Bundle" if answer.status_code == 200 else "OperationOutcome")
 
 
 # ── what is fetched ──

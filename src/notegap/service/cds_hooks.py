@@ -528,7 +528,7 @@ def _no_note(codes: Sequence[str]) -> Card:
 def _unread(unread: int, of: int) -> Card:
     return plain_card(
         f"{unread} of {of} notes could not be read",
-        "What they say was not checked. Plain text that is inline, or at a configured server, can be read.",
+        "What they say was not checked. Text, HTML, RTF, Word, PDF and C-CDA can be read, a scan cannot.",
         indicator="warning",
     )
 

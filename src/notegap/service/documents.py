@@ -6,9 +6,6 @@ Resources are walked, not validated: a mistake in what is not read is no reason 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +14,8 @@ from email.message import Message
 from typing import Any
 
 from notegap.errors import NoteError
-from notegap.notes.text import decode
+from notegap.notes.document import Source, decode_base64
+from notegap.notes.read import read_one
 from notegap.service.fetch import Fetched, Fetcher, parsed
 
 Resource = Mapping[str, Any]
@@ -30,7 +28,8 @@ NAMELESS = "-"
 """The id of a note whose document has none; none that a document has is like it."""
 
 _WHERE = "the document"
-_TEXT_TYPES = ("text/plain", "")
+# The plainer a format, the less is lost in reading it.
+_PLAINEST_FIRST = ("text/plain", "html", "rtf", "xml", "word", "pdf")
 _ACCEPT = "text/plain, text/html;q=0.9, application/rtf;q=0.9, application/xml;q=0.9, application/fhir+json;q=0.5"
 _ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9.-]{1,64}")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
@@ -71,12 +70,8 @@ def read_document(reference: Resource, fetcher: Fetcher, *, max_bytes: int, toke
 
 
 def read_bytes(data: bytes, media_type: str, charset: str, *, max_bytes: int) -> str:
-    """The text of a document in the format `media_type` names. The one place where formats are read."""
-    if media_type not in _TEXT_TYPES:
-        raise NoteError("The document is not plain text, which alone is read.")
-    if charset:
-        data = _recoded(data, charset)
-    return decode(data, where=_WHERE, max_bytes=max_bytes)
+    """The text of a document: its format is recognised by content, else by `media_type`."""
+    return read_one(Source(data=data, where=_WHERE, max_bytes=max_bytes, charset=charset), media_type).text
 
 
 def resource_id(resource: Resource) -> str:
@@ -128,26 +123,16 @@ def resources_in(bundle: object) -> Iterator[Resource]:
             yield entry["resource"]
 
 
-def decode_base64(content: object) -> bytes:
-    """The bytes of Base64, whatever white space stands in it."""
-    if not isinstance(content, str):
-        raise NoteError("The document's attachment is not Base64.")
-    try:
-        return base64.b64decode(re.sub(r"\s+", "", content), validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    raise NoteError("The document's attachment is not Base64; it is cut off or damaged.")
-
-
-def _plainness(attachment: Resource) -> tuple[bool, bool]:
+def _plainness(attachment: Resource) -> tuple[int, bool]:
     media_type, _ = _media_type(attachment.get("contentType"))
-    return media_type not in _TEXT_TYPES, "data" not in attachment
+    rank = next((rank for rank, name in enumerate(_PLAINEST_FIRST) if name in (media_type or "text/plain")), 9)
+    return rank, "data" not in attachment
 
 
 def _text(attachment: Resource, fetcher: Fetcher, max_bytes: int, token: str) -> str:
     media_type, charset = _media_type(attachment.get("contentType"))
     if "data" in attachment:
-        data = decode_base64(attachment["data"])
+        data = _decoded(attachment["data"])
     elif isinstance(attachment.get("url"), str):
         data, fetched_type, fetched_charset = _binary(fetcher.get(attachment["url"], accept=_ACCEPT, token=token))
         media_type, charset = media_type or fetched_type, fetched_charset or charset
@@ -165,8 +150,14 @@ def _binary(fetched: Fetched) -> tuple[bytes, str, str]:
         binary = mapping(parsed(fetched.data))
         if binary.get("resourceType") != "Binary":
             raise NoteError("The server that holds the document answers with something else.")
-        return (decode_base64(binary.get("data")), *_media_type(binary.get("contentType")))
+        return (_decoded(binary.get("data")), *_media_type(binary.get("contentType")))
     return fetched.data, media_type, charset
+
+
+def _decoded(content: object) -> bytes:
+    if not isinstance(content, str):
+        raise NoteError("The document's attachment is not Base64.")
+    return decode_base64(content, _WHERE)
 
 
 def _media_type(value: object) -> tuple[str, str]:
@@ -176,18 +167,3 @@ def _media_type(value: object) -> tuple[str, str]:
     header = Message()
     header["content-type"] = " ".join(value.split())
     return header.get_content_type(), str(header.get_param("charset", ""))
-
-
-def _recoded(data: bytes, charset: str) -> bytes:
-    """`data` as UTF-8."""
-    try:
-        known = codecs.lookup(charset)
-    except LookupError:
-        raise NoteError("The document's charset is not known.") from None
-    if known.name in ("utf-8", "ascii"):
-        return data
-    try:
-        return data.decode(known.name).encode()
-    except (UnicodeError, LookupError):
-        pass  # the error holds the note; a codec that is no text encoding is a LookupError
-    raise NoteError("The document is not in the charset it names.")
