@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -22,12 +22,16 @@ from notegap.analyzer import Analyzer
 from notegap.errors import DataError, KnowledgeError, NotegapError, crash_site
 from notegap.model import Mention, Note, Report
 from notegap.notes.text import MAX_BYTES
+from notegap.service.cds_hooks import PREFIX, CdsConfig, cds_router
+from notegap.service.cors import Cors
+from notegap.service.feedback import FeedbackInMemory
+from notegap.service.fhir import fhir_router
 from notegap.service.guard import LOGGER, Guard
 from notegap.service.health import health_router
 from notegap.service.idempotency import Idempotency
 from notegap.service.metrics import Counting, Metrics
 from notegap.service.page import page_router
-from notegap.service.problems import problem
+from notegap.service.problems import failure
 from notegap.service.rate import RateLimit
 from notegap.service.rest import rest_router
 from notegap.service.rest.document import document_router
@@ -43,7 +47,7 @@ class ServiceConfig:
 
     `rate` requests a second are answered for each client, five times as many at once; 0: any number. Results of a
     batch are kept `keep_seconds`, answers to requests that may come again `replay_seconds`; both on `shelf`, see
-    shelf.py.
+    shelf.py. `cds` is what CDS Hooks adds, `servers` those that FHIR's documents may be fetched from.
     """
 
     hosts: frozenset[str]
@@ -53,6 +57,8 @@ class ServiceConfig:
     keep_seconds: float = 3_600.0
     replay_seconds: float = 600.0
     shelf: str = IN_MEMORY
+    cds: CdsConfig = field(default_factory=CdsConfig)
+    servers: tuple[str, ...] = ()
 
     @property
     def max_body(self) -> int:
@@ -114,7 +120,10 @@ FIRST = Note(id="first", text="MRI of the lumbar spine.")
 
 
 def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
-    """The application. It keeps nothing: a note is gone when its request is answered, a batch when it was fetched."""
+    """The application. A note is gone when its request is answered, a batch when it was fetched.
+
+    Of cards it counts what became of them.
+    """
     reader = OneAtATime(analyzer)
     shelf = Shelf(config.shelf)
     metrics = Metrics(analyzer.knowledge)
@@ -144,6 +153,11 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
     )
     app.include_router(page_router(reader, max_bytes=config.max_bytes))
     app.include_router(rest)
+    app.state.cds_feedback = feedback = FeedbackInMemory()
+    app.include_router(
+        cds_router(reader, config.cds, hosts=config.hosts, max_bytes=config.max_bytes, feedback=feedback)
+    )
+    app.include_router(fhir_router(reader, servers=config.servers, max_bytes=config.max_bytes))
     app.include_router(health_router(ready=lambda: reader.has_read, release=analyzer.codes.release, metrics=metrics))
     app.include_router(document_router(app))
     app.add_exception_handler(RequestValidationError, _not_a_request)
@@ -153,8 +167,15 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
     app.add_middleware(Idempotency, shelf=shelf, seconds=config.replay_seconds)
     if config.rate:
         app.add_middleware(RateLimit, rate=config.rate, burst=math.ceil(5 * config.rate))
+    # Around the limit: a web application may read that it asks too often.
+    app.add_middleware(Cors, prefix=PREFIX, origins=config.cds.origins)
     app.add_middleware(
-        Guard, hosts=config.hosts, max_body=config.max_body, max_bodies={"/v1/batches": config.max_batch_bytes}
+        Guard,
+        hosts=config.hosts,
+        max_body=config.max_body,
+        max_bodies={"/v1/batches": config.max_batch_bytes},
+        origins=config.cds.origins,
+        shared=PREFIX,
     )
     app.add_middleware(Counting, metrics=metrics)
     return app
@@ -170,11 +191,12 @@ def _read_first(reader: OneAtATime) -> None:
 # Starlette wants handlers of any Exception; each is registered for the one it tests for.
 
 
-def _not_a_request(_request: Request, error: Exception) -> Response:
+def _not_a_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # Only where: pydantic's errors hold what was sent, which may be the note.
     where = sorted({str(each["loc"][1]) for each in error.errors() if _is_field(each)})
-    return problem(
+    return failure(
+        request.url.path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         f"What was sent cannot be read: {', '.join(where)}." if where else "What was sent cannot be read.",
     )
@@ -190,12 +212,13 @@ def _is_field(error: dict[str, object]) -> bool:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    path = request.url.path
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Starlette names the methods of the first route at this address only.
-        return problem(error.status_code, headers={"Allow": ", ".join(sorted(_methods(request)))})
+        return failure(path, error.status_code, headers={"Allow": ", ".join(sorted(_methods(request)))})
     # Starlette's own say the status again; ours are sentences.
     said = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
-    return problem(error.status_code, said, headers=error.headers)
+    return failure(path, error.status_code, said, headers=error.headers)
 
 
 def _methods(request: Request) -> Iterator[str]:
@@ -206,8 +229,10 @@ def _methods(request: Request) -> Iterator[str]:
             yield method
 
 
-def _cannot(_request: Request, error: Exception) -> Response:
+def _cannot(request: Request, error: Exception) -> Response:
     if isinstance(error, KnowledgeError | DataError):
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked.")
+        return failure(
+            request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "notegap's own files are damaged; nothing was checked."
+        )
     # The message of a NotegapError is written for the user and carries no word of a note.
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    return failure(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

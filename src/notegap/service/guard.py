@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notegap.errors import crash_site
-from notegap.service.problems import problem
+from notegap.service.problems import failure
 
 LOGGER = logging.getLogger("notegap.service")
 """Where a crash is told: its type and its place, never its message, which may hold words of a note."""
@@ -33,7 +33,10 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 
 class Guard:
-    """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message."""
+    """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message.
+
+    Web applications of `origins` may ask for what lies under `shared`, nobody else's for anything.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,16 @@ class Guard:
         hosts: frozenset[str],
         max_body: int,
         max_bodies: Mapping[str, int] = MappingProxyType({}),
+        origins: frozenset[str] = frozenset(),
+        shared: str = "",
     ) -> None:
         """`max_bodies`: the paths whose bodies may be longer or shorter than `max_body`."""
         self.app = app
         self.hosts = hosts
         self.max_body = max_body
         self.max_bodies = max_bodies
+        self.origins = origins
+        self.shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,6 +62,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = False
+        path = scope["path"]
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
@@ -65,14 +73,14 @@ class Guard:
 
         refused = self._refusal(scope)
         if refused is not None:
-            await problem(*refused)(scope, receive, send_guarded)
+            await failure(path, *refused)(scope, receive, send_guarded)
             return
         try:
             body = await _read(receive, self._max_body(scope))
         except ClientDisconnect:
             return
         if body is None:
-            too_long = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
+            too_long = failure(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
             await too_long(scope, receive, send_guarded)
             return
         try:
@@ -81,7 +89,7 @@ class Guard:
             LOGGER.error("notegap broke: %s", crash_site(error))  # noqa: TRY400 - a traceback quotes the message
             # An answer that has begun is cut off, which the browser sees.
             if not started:
-                broke = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
+                broke = failure(path, HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
                 await broke(scope, receive, send_guarded)
 
     def _max_body(self, scope: Scope) -> int:
@@ -95,12 +103,19 @@ class Guard:
             return HTTPStatus.MISDIRECTED_REQUEST, "This address is not served here."
         if scope["method"] not in _SAFE:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-            if origin != f"http://{host}" if origin is not None else site not in (None, "same-origin", "none"):
+            if origin in self.origins and under(scope["path"], self.shared):
+                pass  # what it may do is CORS's to say
+            elif origin != f"http://{host}" if origin is not None else site not in (None, "same-origin", "none"):
                 return HTTPStatus.FORBIDDEN, "Another site may not ask in this page's name."
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body(scope):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit."
         return None
+
+
+def under(path: str, prefix: str) -> bool:
+    """Whether `path` is `prefix` or lies below it."""
+    return bool(prefix) and (path == prefix or path.startswith(f"{prefix}/"))
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from notegap.service.clients import address_of
-from notegap.service.problems import problem
+from notegap.service.problems import failure
 
 FREE = frozenset({"/healthz", "/readyz", "/metrics"})
 """What may be asked at any rate: whoever watches the service has to see it when it is busiest."""
@@ -41,7 +41,8 @@ class RateLimit:
         if scope["type"] == "http" and scope["path"] not in FREE:
             wait = self._wait(address_of(scope))
             if wait:
-                later = problem(
+                later = failure(
+                    scope["path"],
                     HTTPStatus.TOO_MANY_REQUESTS,
                     f"More than {self.rate:g} requests a second; ask again later.",
                     headers={"Retry-After": str(math.ceil(wait))},
