@@ -506,6 +506,20 @@ def test_only_configured_origins_may_call_from_a_browser(analyzer: Analyzer) -> 
     assert "access-control-allow-origin" not in client.get("/", headers={"Origin": origin}).headers
 
 
+def test_a_web_application_may_read_that_it_asks_too_often(analyzer: Analyzer) -> None:
+    origin = "https://ehr.example.org"
+    config = ServiceConfig(hosts=frozenset({HOST}), cds=CdsConfig(origins=frozenset({origin})), rate=0.1)
+    client = TestClient(create_app(analyzer, config), base_url=f"http://{HOST}")
+    assert client.get("/cds-services", headers={"Origin": origin}).status_code == 200
+    later = client.post(f"/cds-services/{SIGN}", json=body(SIGN), headers={"Origin": origin})
+    is_problem(later, 429)
+    assert later.headers["access-control-allow-origin"] == origin
+    assert later.headers["access-control-expose-headers"] == "Retry-After"
+    # Whether it may ask is answered all the same.
+    asks = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    assert client.options(f"/cds-services/{SIGN}", headers=asks).status_code == 200
+
+
 # ── who calls ──
 
 

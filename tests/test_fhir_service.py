@@ -339,6 +339,17 @@ def test_failures_of_the_service_are_outcomes_too(client: TestClient, caplog: py
     assert CANARY not in caplog.text
 
 
+def test_asking_too_often_is_an_outcome(analyzer: Analyzer) -> None:
+    client = TestClient(
+        create_app(analyzer, ServiceConfig(hosts=frozenset({HOST}), rate=0.1)), base_url=f"http://{HOST}"
+    )
+    assert client.get("/fhir/metadata").status_code == 200
+    later = client.get("/fhir/metadata")
+    assert is_outcome(later, 429).endswith("ask again later.")
+    assert later.headers["retry-after"] == "10"
+    assert later.json()["issue"][0]["code"] == "throttled"
+
+
 def test_other_addresses_and_methods_are_outcomes(client: TestClient) -> None:
     is_outcome(client.get("/fhir"), 404)
     is_outcome(client.get(f"/fhir/Patient/{CANARY}"), 404)
