@@ -72,6 +72,7 @@ class _Sieve:
                 self._opened_by.setdefault(bits[0], []).append(number)
             else:
                 self._always.append(number)
+        self._openers = sum(self._opened_by)
         held_by: dict[str, int] = {}  # each piece → the groups it is of
         for group, number in groups.items():
             for piece in group:
@@ -121,7 +122,11 @@ class _Sieve:
 
     def _held(self, bits: Iterable[int]) -> _Held:
         groups = reduce(or_, bits, 0)
-        opens = [number for group, numbers in self._opened_by.items() if group & groups for number in numbers]
+        opens: list[int] = []
+        left = groups & self._openers
+        while left:
+            opens += self._opened_by[left & -left]
+            left &= left - 1
         return _Held(groups, tuple(opens))
 
 
