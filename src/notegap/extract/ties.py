@@ -51,7 +51,6 @@ class Place:
 
 _AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
 _LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
-TIED = frozenset({"finding", "ligament", "mechanism", "surgery", "disease", "neuro", "imaging", "treatment"})
 
 
 def places(spans: Sequence[Raw]) -> list[Place]:
@@ -270,7 +269,11 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 _ADJECTIVE = re.compile(r"(?:ic|ous|al|ar)$", re.IGNORECASE)
-_OF_ONE_NAME = re.compile(r"\s(?:[a-z]+\s){0,2}$", re.IGNORECASE)
+# Between the adjective and its noun stand other adjectives, no person and no joining word: "diabetic patient with kyphosis".
+_OF_ONE_NAME = re.compile(
+    r"\s(?:(?:insufficiency|compression|fragility|pathologic(?:al)?|vertebral|spinal|sacral|lumbar|thoracic|cervical|wedge|burst)\s){0,2}$",
+    re.IGNORECASE,
+)
 _CAUSES = frozenset({"finding", "disease", "mechanism", "surgery", "ligament", "disorder", "course"})
 _EFFECTS = frozenset({"finding", "neuro", "disorder", "ligament"})
 
