@@ -62,6 +62,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/speed.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/service.py
 
 wheel: $(INSTALLED)
 	rm -rf dist

@@ -42,9 +42,10 @@ from notegap.service.access import Access, ApiKeys, Tokens, require
 from notegap.service.app import ServiceConfig, create_app
 from notegap.service.audit_log import AuditLog
 from notegap.service.backend import Backend, check_exposure
+from notegap.service.clients import CLIENT
 from notegap.service.database import Database
 from notegap.service.guard import HSTS
-from notegap.service.principal import CLIENT, LOCAL, ROLES, SCOPES, Principal, allowed
+from notegap.service.principal import LOCAL, ROLES, SCOPES, Principal, allowed
 from notegap.service.store import Store
 
 ISSUER, AUDIENCE, TENANT = "https://issuer.example/", "https://notegap.example/", "clinic"

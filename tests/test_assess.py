@@ -12,7 +12,7 @@ import pytest
 
 from notegap.assess import assess, pointers
 from notegap.assess.checks import CHECKS
-from notegap.errors import KnowledgeError
+from notegap.errors import KnowledgeError, UsageError
 from notegap.icd10cm import load
 from notegap.knowledge import load_knowledge
 from notegap.model import (
@@ -983,6 +983,12 @@ def test_every_check_the_checklists_name_exists() -> None:
 
 
 # ── a code that cannot be reported, a code without a checklist ──────────────────────────────────
+
+
+def test_a_setting_may_be_given_by_its_word() -> None:
+    assert Note(id="x", text="", setting="outpatient").setting is Setting.OUTPATIENT  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^a note's setting is none of: outpatient, inpatient$"):
+        Note(id="x", text="", setting="Outpatient")  # type: ignore[arg-type]
 
 
 def test_a_code_that_does_not_exist_still_gets_its_family() -> None:

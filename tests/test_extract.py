@@ -635,3 +635,24 @@ def test_a_long_note_is_read_to_its_end(analyzer: Analyzer) -> None:
     assert len([m for m in mentions if m.value == "disc_displacement"]) == 1000
     assert not [m for m in mentions if m.value == "dislocation"]
     assert mentions[-1].end > len(page) * 999
+
+
+# ── which disease a finding comes from ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "cause"),
+    [
+        ("Osteoporotic insufficiency fracture of the sacrum.", "fracture", "disease/osteoporosis"),
+        ("Osteoporotic vertebral fracture at T12.", "fracture", "disease/osteoporosis"),
+        ("Kyphosis due to osteoporosis.", "kyphosis", "disease/osteoporosis"),
+        ("Diabetic patient with kyphosis of the thoracic spine.", "kyphosis", None),
+        ("Diabetic, and a lumbar fracture on the films.", "fracture", None),
+        ("Osteoporotic with kyphosis of the thoracic spine.", "kyphosis", None),
+    ],
+)
+def test_an_adjective_names_the_cause_only_of_its_own_noun(
+    analyzer: Analyzer, text: str, value: str, cause: str | None
+) -> None:
+    (found,) = [m for m in read(analyzer, text) if m.value == value]
+    assert [key for key in found.due_to if key.startswith("disease/")] == ([cause] if cause else [])

@@ -71,6 +71,22 @@ def test_matches_come_in_text_order_and_rules_in_the_order_added() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["the canal", " a -b  c/d \n\n e. ", "x", " ", "5/5, L4-5;\nno  pain "])
+def test_words_across_characters_are_those_of_spacy(text: str) -> None:
+    doc = Tokenizer(Vocab(), Speller(()))(text)
+    for start in range(len(text)):
+        for end in range(start + 1, len(text) + 2):
+            span = doc.char_span(start, end, alignment_mode="expand")
+            assert doc.user_data["words"].across(start, end) == (None if span is None else (span.start, span.end))
+
+
+def test_letters_across_words_are_looked_for_word_by_word() -> None:
+    patterns = Patterns([("a", r"moth-eaten"), ("b", r"\bno (?:loss|gain) of\b"), ("c", r"\d ?/ ?5")])
+    text = "a moth-eaten canal. no loss of height, 4/5"
+    assert [label for label, _, _ in patterns.find(text)] == ["a", "b", "c"]
+    assert [label for label, _, _ in patterns.find("no loss. moth, of")] == []
+
+
 @pytest.mark.parametrize(
     ("pattern", "groups"),
     [

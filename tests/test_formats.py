@@ -379,9 +379,7 @@ def test_pdf_without_text_locked_or_damaged() -> None:
 def test_pdf_that_would_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notegap.notes.pdf._MOST_OPERATIONS", 20)
     assert document(a_pdf("Pain")).text == "Pain\n"
-    assert refused(a_pdf("\n".join(["Pain"] * 20))) == (
-        "n: draws its pages with more than 20 operations, the limit"
-    )
+    assert refused(a_pdf("\n".join(["Pain"] * 20))) == ("n: draws its pages with more than 20 operations, the limit")
 
 
 # ── C-CDA ───────────────────────────────────────────────────────────────────────────────────────

@@ -429,6 +429,24 @@ def test_codes_are_found_by_a_part_of_code_or_title(page: Page) -> None:
     expect(page.locator("#code-list")).to_be_hidden()
 
 
+def test_a_code_that_does_not_exist_is_checked_as_it_is_written(page: Page) -> None:
+    page.click("#code")
+    page.keyboard.type("m4329")
+    expect(page.get_by_role("option", name="There is no such code")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator("#chosen")).to_have_text(re.compile("M43.29"))
+    page.fill("#note", "Assessment: Fusion of the spine.")
+    settled(page)
+    expect(page.locator(".check .standing")).to_have_text(re.compile("^not a code of ICD-10-CM"))
+
+
+def test_a_code_without_a_checklist_does_not_look_complete_beside_another(page: Page) -> None:
+    write(page, (SAMPLES / "flavum_run_on_dictation.txt").read_text(encoding="utf-8"), "M24.28")
+    page.get_by_role("button", name="Compare M24.28 with M48.061").click()
+    row = page.locator(".comparison tr", has_text="Gaps")
+    expect(row.locator("td").last).to_have_text("not checked")
+
+
 def test_without_a_code_those_the_facts_point_to_are_checked_with_why(page: Page) -> None:
     write(page, STORY)
     expect(page.locator(".chosen")).to_have_text(re.compile("^No code was given"))

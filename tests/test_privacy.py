@@ -13,7 +13,8 @@ import pytest
 
 from handmade import CHECK, MENTION, FakeAnalyzer, report
 from notegap import cli
-from notegap.errors import NotegapError, crash_site
+from notegap.analyzer import Analyzer
+from notegap.errors import NoteError, NotegapError, crash_site
 from notegap.model import Evidence, Note
 from notegap.notes.files import read_file
 from notegap.notes.table import read_notes
@@ -26,6 +27,12 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_half_a_character_is_refused_by_the_analyzer(analyzer: Analyzer) -> None:
+    with pytest.raises(NoteError, match="half of a surrogate pair at character 15") as caught:
+        analyzer.analyze(Note(id="x", text=f"{CANARY} \ud800", codes=("M24.28",)))
+    assert all(CANARY not in str(vars(error)) + str(error.args) for error in chain(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from notegap.assess import assess, pointers
-from notegap.errors import UsageError
+from notegap.errors import NoteError, UsageError
 from notegap.icd10cm import CodeSet, load, normalize
 from notegap.knowledge import load_knowledge
 from notegap.model import FACTS, Assertion, CodeCheck, Knowledge, Mention, Note, Pointer, Report, Suggestion
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A code as notes write it, with its dot: "M53.2X6", "S33.5XXA". Without one, "M54" could be anything.
 _WRITTEN = re.compile(r"(?<![A-Za-z0-9.])[A-TV-Z][0-9][0-9A-Z]\.[0-9A-Z]{1,4}(?![A-Za-z0-9])")
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 _PATIENTS = frozenset({Assertion.AFFIRMED, Assertion.UNCERTAIN, Assertion.HISTORICAL})
 """How a disease stands that the patient has, may have or had."""
@@ -62,8 +64,8 @@ class Analyzer:
 
         Without codes asked for, those written in the note are checked, else those its facts point to.
 
-        Raises UsageError when a code is not shaped like one. A code that is well shaped and does not exist is no
-        error: its check says so.
+        Raises UsageError when a code is not shaped like one, NoteError when the text is no Unicode. A code that is well
+        shaped and does not exist is no error: its check says so.
         """
         asked = tuple(dict.fromkeys(normalize(code) for code in note.codes))
         mentions = self.read(note)
@@ -87,10 +89,14 @@ class Analyzer:
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """Every fact `note` states of the published concepts, in text order, offsets into `note.text` as given."""
-        return tuple(m for m in self._extractor.mentions(note.text) if m.concept in FACTS)
+        return tuple(m for m in self.read(note) if m.concept in FACTS)
 
     def read(self, note: Note) -> tuple[Mention, ...]:
         """As `extract`, with the mentions of the concepts that only help to assess."""
+        half = _HALF.search(note.text)
+        if half is not None:
+            # spaCy's own error would carry the words around it.
+            raise NoteError(f"the note has half of a surrogate pair at character {half.start()}")
         return self._extractor.mentions(note.text)
 
     def _suggestions(

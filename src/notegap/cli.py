@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -678,6 +679,12 @@ def selftest(directory: Path | None) -> int:
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's private key.")
 @config_option
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that read side by side; 1 unless configured.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    help="Requests a second that one client may ask of each process; 0 is any number, 200 unless configured.",
+)
 @_patterns_option
 @click.option("--max-bytes", type=click.IntRange(min=1), help="The longest note that is read; 1 MB unless configured.")
 def serve(
@@ -687,16 +694,19 @@ def serve(
     tls_key: Path | None,
     config_file: Path | None,
     browser: bool,
+    workers: int | None,
+    rate: float | None,
     patterns: tuple[Path, ...],
     max_bytes: int | None,
 ) -> int:
-    """Serve the page: a note beside its checklist, which follows the note as it is edited.
+    """Serve the page, the HTTP interface (its documentation is at /docs), CDS Hooks and FHIR.
 
     It answers to this machine only and keeps nothing but counts, unless notegap.toml says otherwise.
     """
     need_packages("serve")
     from notegap.config import load
     from notegap.service.serve import serve as run_server
+    from notegap.service.serve import serve_by_processes
 
     options = {
         "patterns": patterns,
@@ -704,7 +714,9 @@ def serve(
         "server.port": port,
         "server.tls_certificate": tls_certificate,
         "server.tls_key": tls_key,
+        "server.workers": workers,
         "server.max_bytes": max_bytes,
+        "limits.rate": rate,
     }
     config = load(config_file, options=options).config
 
@@ -715,7 +727,12 @@ def serve(
 
             webbrowser.open(address)
 
-    run_server(_analyzer(config.patterns), config, ready=ready)
+    if config.server.workers == 1:
+        run_server(_analyzer(config.patterns), config, ready=ready)
+    else:
+        # A mistake in a folder of knowledge is told once, before any process starts.
+        _analyzer(config.patterns)
+        serve_by_processes(partial(_analyzer, config.patterns), config, ready=ready)
     return COMPLETE
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -102,10 +102,32 @@ def _networks(value: object) -> object:
         raise ValueError("write addresses or networks, such as 10.0.0.5 or 10.0.0.0/24") from None
 
 
+def _over_https(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses that nobody on the way can read along; on this machine nobody is."""
+    for address in addresses:
+        parts = urlsplit(address)
+        if not parts.hostname or not (
+            parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+        ):
+            raise ValueError("write addresses that begin with https://")
+    return addresses
+
+
+def _clients(written: tuple[str, ...]) -> tuple[str, ...]:
+    for each in written:
+        issuer, _, jku = each.partition(" ")
+        if not issuer or not jku.strip():
+            raise ValueError("write each as its issuer and the address of its keys, with a space between")
+        _over_https((jku.strip(),))
+    return written
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Keys = Annotated[KeyRing, BeforeValidator(_key_ring)]
+Servers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_over_https)]
+Clients = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_clients)]
 
 
 class _Secret:
@@ -143,6 +165,53 @@ class ServerTable(Table):
         "only for what reached them over HTTPS.",
     )
     max_bytes: int = Field(default=1_048_576, ge=1, description="The longest note that is read, in bytes of UTF-8.")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="Processes that read side by side; one for each core is as many as help."
+    )
+
+
+class LimitsTable(Table):
+    """How much may be asked, and how long what is fetched later stays."""
+
+    rate: float = Field(
+        default=200,
+        ge=0,
+        description="Requests a second that one client may ask of each process, five times as many at once; 0 is any "
+        "number.",
+    )
+    batch_bytes: int = Field(default=33_554_432, ge=1, description="The longest batch that is taken, in bytes.")
+    results_seconds: int = Field(
+        default=3_600, ge=1, description="How long the results of a batch stay when nobody fetches them."
+    )
+    replay_seconds: int = Field(
+        default=600, ge=1, description="How long the answer to a request with an `Idempotency-Key` stays."
+    )
+
+
+class DocumentsTable(Table):
+    """Documents that are handed over as an address, by FHIR and CDS Hooks."""
+
+    servers: Servers = Field(
+        default=(),
+        description="The servers they are fetched from, as the beginnings of addresses "
+        "(`https://fhir.hospital.example/r4/`); none else is asked.",
+    )
+
+
+class CdsTable(Table):
+    """CDS Hooks. Beyond this machine each call is signed by a client (JWT), or has an API key or token."""
+
+    base_url: str = Field(
+        default="", description="The address the service is known by: a client's token has to be for it."
+    )
+    clients: Clients = Field(
+        default=(),
+        description="The clients that may call, each as its `iss` and the address of its keys (`jku`) with a space "
+        "between: `https://ehr.example https://ehr.example/jwks.json`.",
+    )
+    origins: Names = Field(
+        default=(), description="Web applications that may call from a browser, such as `https://sandbox.example`."
+    )
 
 
 class DatabaseTable(Table):
@@ -222,10 +291,13 @@ class Config(Table):
     )
     patterns: Paths = Field(default=(), description="Folders of your own concepts and checklists to add.")
     server: ServerTable = Field(default=ServerTable())
+    limits: LimitsTable = Field(default=LimitsTable())
     database: DatabaseTable = Field(default=DatabaseTable())
     audit: AuditTable = Field(default=AuditTable())
     access: AccessTable = Field(default=AccessTable())
     oidc: OidcTable = Field(default=OidcTable())
+    documents: DocumentsTable = Field(default=DocumentsTable())
+    cds: CdsTable = Field(default=CdsTable())
 
     @property
     def database_url(self) -> str:
@@ -573,4 +645,4 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(each) for each in value)}]"
     # A TOML string is a JSON one; so are numbers and booleans.
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | int) else json.dumps(str(value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | int | float) else json.dumps(str(value))

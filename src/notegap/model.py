@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from notegap.errors import UsageError
+
 SCHEMA_VERSION = 1
 
 REGIONS: tuple[str, ...] = (
@@ -119,6 +121,7 @@ class Note:
 
     `codes` empty means: the codes written in the note, else the codes its facts point to.
     `claim_codes` is None when no claim was given, which is not the same as an empty claim.
+    Raises UsageError when `setting` is neither a Setting nor its word.
     """
 
     id: str
@@ -128,6 +131,12 @@ class Note:
     setting: Setting = Setting.OUTPATIENT
     date_of_service: str | None = None
     metadata: Metadata = field(default=Metadata(), repr=False)
+
+    def __post_init__(self) -> None:
+        # Left a plain word, "outpatient" would be read as inpatient, where a suspicion counts as a diagnosis.
+        if self.setting not in list(Setting):
+            raise UsageError(f"a note's setting is none of: {', '.join(Setting)}")
+        object.__setattr__(self, "setting", Setting(self.setting))
 
 
 # ── what was read ───────────────────────────────────────────────────────────────────────────────
@@ -464,9 +473,10 @@ class QueryItem:
 
     `when`: the statuses in which it is asked; what the note denies outright is answered, unless `refuted` is listed.
     `after`: items of the same checklist that have to be met first, since the question presumes them; `presumes`:
-    "concept" or "concept/value", one of which the note has to affirm; `unless_placed`: not where the note says in which
-    region the condition is; `unless_elsewhere`: not where that is another region than the code's. `ask` takes the place
-    of the item's own. `changes` None: it follows from what the item is.
+    "concept" or "concept/value", one of which the note has to affirm, or doubt where it is asked how the doubt stands;
+    `unless_placed`: not where the note says in which region the condition is; `unless_elsewhere`: not where that is
+    another region than the code's; `unless_raised`: not where one of these alerts is raised, which makes it pointless.
+    `ask` takes the place of the item's own. `changes` None: it follows from what the item is.
     """
 
     item: str
@@ -476,6 +486,7 @@ class QueryItem:
     presumes: tuple[str, ...] = ()
     unless_placed: bool = False
     unless_elsewhere: bool = False
+    unless_raised: tuple[str, ...] = ()
     ask: str = ""
     line: int = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from notegap.assess.checks import is_fusion, spontaneous_fusions
-from notegap.assess.context import Context, regions_of
+from notegap.assess.context import Context, regions_of, told
 from notegap.assess.evaluate import context_of
 from notegap.assess.findings import alert_finding, decide, decide_alert, evidence_of, requirement_finding
 from notegap.assess.general import INVALID_ITEM, coding_findings, invalid_finding
@@ -27,7 +27,7 @@ def assess(
     """
     if checklist is None:
         return _check(code, coding_findings(code, note, codes), (), codes)
-    context = context_of(checklist, code, mentions, note, codes, coding)
+    context = context_of(checklist, code, told(mentions, note.setting), note, codes, coding)
     better = _codes_where_it_is(context)
     findings = _findings(context, better)
     # A gap suggests a sibling, the code for what is documented; other families are an alert's to suggest.

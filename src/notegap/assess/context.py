@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 from notegap.icd10cm import CodeSet
 from notegap.model import REGIONS, Assertion, Checklist, Coding, Mention, Note, Setting, Status
 
 AFFIRMED = frozenset({Assertion.AFFIRMED})
 """The assertions an expression accepts unless an item says otherwise."""
+
+Key = TypeVar("Key")
 
 Decided = Mapping[str, tuple[Status, tuple[Mention, ...]]]
 """The items decided so far: status and the mentions that decided it."""
@@ -31,6 +34,7 @@ class Context:
     code: str
     mentions: tuple[Mention, ...]
     by_sentence: Mapping[int, Sequence[Mention]]
+    by_concept: Mapping[str, Sequence[Mention]]
     codes: CodeSet
     coding: Coding
     claim: tuple[str, ...] | None
@@ -47,16 +51,31 @@ class Context:
         return self.claim or ()
 
 
-def by_sentence(mentions: Sequence[Mention]) -> Mapping[int, Sequence[Mention]]:
-    """`mentions` of each sentence: looking only there keeps a long note from costing the square of its length."""
-    found: dict[int, list[Mention]] = {}
+def _grouped(mentions: Sequence[Mention], key: Callable[[Mention], Key]) -> Mapping[Key, Sequence[Mention]]:
+    """`mentions` by their `key`: looking only there keeps a long note from costing the square of its length."""
+    found: dict[Key, list[Mention]] = {}
     for mention in mentions:
-        found.setdefault(mention.sentence, []).append(mention)
+        found.setdefault(key(mention), []).append(mention)
     return found
 
 
 FINAL = frozenset({"assessment", "assessment_plan", "impression", "postop_diagnosis"})
 """The sections in which a provider concludes; a preoperative or differential diagnosis is no conclusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one note tells, in text order and found quickly; the same for every checklist it is seen from."""
+
+    mentions: tuple[Mention, ...]
+    by_sentence: Mapping[int, Sequence[Mention]]
+    by_concept: Mapping[str, Sequence[Mention]]
+
+
+def told(mentions: Sequence[Mention], setting: Setting = Setting.OUTPATIENT) -> Told:
+    """`mentions` as they count in `setting`."""
+    counted = established(mentions, setting)
+    return Told(counted, _grouped(counted, lambda m: m.sentence), _grouped(counted, lambda m: m.concept))
 
 
 def established(mentions: Sequence[Mention], setting: Setting) -> tuple[Mention, ...]:

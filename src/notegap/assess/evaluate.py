@@ -17,10 +17,9 @@ from notegap.assess.context import (
     AFFIRMED,
     FINAL,
     Context,
+    Told,
     area_of,
-    by_sentence,
     claim_of,
-    established,
     regions_of,
     regions_of_condition,
 )
@@ -94,12 +93,12 @@ def evaluate(expr: Expr, context: Context, lens: Lens = AFFIRMED) -> Outcome:
 def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Mention, ...]:
     """The mentions that fit `wanted`, the provider's conclusions first, then in text order."""
     accepted = lens if wanted.assertion is None else wanted.assertion
-    pool = context.condition if wanted.concept == CONDITION else context.mentions
+    pool = context.condition if wanted.concept == CONDITION else context.by_concept.get(wanted.concept, ())
     found = [
         mention
         for mention in pool
-        if wanted.concept in (CONDITION, mention.concept)
-        and mention.assertion in accepted
+        if mention.assertion in accepted
+        and (wanted.values is None or mention.value in wanted.values)
         and _is_wanted(mention, wanted)
         and _is_placed(mention, wanted.at, context)
         and (wanted.same_sentence is None or _shares_sentence(mention, wanted.same_sentence, context))
@@ -108,19 +107,17 @@ def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Men
     return tuple(sorted(found, key=lambda m: (m.section not in FINAL, m.start, m.end)))
 
 
-def context_of(
-    checklist: Checklist, code: str, mentions: Sequence[Mention], note: Note, codes: CodeSet, coding: Coding
-) -> Context:
-    """`mentions` seen from `code`: which are its condition, and where that is.
+def context_of(checklist: Checklist, code: str, told: Told, note: Note, codes: CodeSet, coding: Coding) -> Context:
+    """What is `told`, seen from `code`: which mentions are its condition, and where that is.
 
     The condition is read before its regions are known: an `at: condition` inside it narrows nothing.
     """
-    counted = established(mentions, note.setting)
     bare = Context(
         checklist=checklist,
         code=code,
-        mentions=counted,
-        by_sentence=by_sentence(counted),
+        mentions=told.mentions,
+        by_sentence=told.by_sentence,
+        by_concept=told.by_concept,
         codes=codes,
         coding=coding,
         claim=claim_of(note),
@@ -159,8 +156,7 @@ def interleaved(parts: Iterable[Sequence[Mention]]) -> tuple[Mention, ...]:
 
 def _is_wanted(mention: Mention, wanted: Select) -> bool:
     return (
-        (wanted.values is None or mention.value in wanted.values)
-        and mention.value not in wanted.not_values
+        mention.value not in wanted.not_values
         and (wanted.section is None or mention.section in wanted.section)
         and mention.section not in wanted.not_section
         and (wanted.seen_on is None or _is_any_of(mention.seen_on, wanted.seen_on))
@@ -176,10 +172,12 @@ def _is_wanted(mention: Mention, wanted: Select) -> bool:
 
 def _is_any_of(said: Sequence[str], names: frozenset[str]) -> bool:
     """Whether one of `said` is one of `names`; "disease" and "disease/*" cover "disease/paget", "any" covers all."""
-    if not names:
+    if not names or not said:
         return False
+    if ANY in names or not names.isdisjoint(said):
+        return True
     concepts = [word.partition("/")[0] for word in said]
-    return bool(said) and (ANY in names or not names.isdisjoint((*said, *concepts, *(f"{c}/*" for c in concepts))))
+    return not names.isdisjoint(concepts) or not names.isdisjoint(f"{concept}/*" for concept in concepts)
 
 
 def _is_placed(mention: Mention, at: str | tuple[str, ...] | None, context: Context) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from notegap.assess.context import AFFIRMED, regions_of
+from notegap.assess.context import AFFIRMED, Told, regions_of, told
 from notegap.assess.evaluate import Lens, context_of, evaluate
 from notegap.assess.findings import evidence_of
 from notegap.assess.sites import site_codes
@@ -17,38 +17,37 @@ def pointers(mentions: Sequence[Mention], knowledge: Knowledge, codes: CodeSet) 
 
     Where nothing affirmed points anywhere, what is only suspected does: its gaps are what the note lacks.
     """
+    known = told(mentions)
     for lens in (AFFIRMED, AFFIRMED | {Assertion.UNCERTAIN}):
         found = [
             pointer
             for checklist in knowledge.checklists
-            for pointer in _pointers_of(checklist, mentions, lens, codes, knowledge.coding)
+            for pointer in _pointers_of(checklist, known, lens, codes, knowledge.coding)
         ]
         if found:
             return tuple({pointer.code: pointer for pointer in reversed(found)}.values())[::-1]
     return ()
 
 
-def _pointers_of(
-    checklist: Checklist, mentions: Sequence[Mention], lens: Lens, codes: CodeSet, coding: Coding
-) -> tuple[Pointer, ...]:
+def _pointers_of(checklist: Checklist, known: Told, lens: Lens, codes: CodeSet, coding: Coding) -> tuple[Pointer, ...]:
     if checklist.points_to is None:
         return ()
-    context = context_of(checklist, checklist.id, mentions, Note(id="", text=""), codes, coding)
+    context = context_of(checklist, checklist.id, known, Note(id="", text=""), codes, coding)
     holds, evidence = evaluate(checklist.points_to, context, lens)
     if not holds:
         return ()
-    told = [mention for mention in (*evidence, *context.condition) if mention.assertion in lens]
-    regions = {region for mention in told for region in regions_of(mention)}
+    saying = [mention for mention in (*evidence, *context.condition) if mention.assertion in lens]
+    regions = {region for mention in saying for region in regions_of(mention)}
     # A family without an unspecified site (M99.2-) is checked as a whole: the region is the first thing it lacks.
     found = site_codes(checklist, regions, codes) or site_codes(checklist, (), codes) or (checklist.id,)
     return tuple(
         Pointer(
-            code=code, title=codes.title(code), evidence=evidence_of(_of_site(code, told, checklist, codes) or told)
+            code=code, title=codes.title(code), evidence=evidence_of(_of_site(code, saying, checklist, codes) or saying)
         )
         for code in found
     )
 
 
-def _of_site(code: str, told: Sequence[Mention], checklist: Checklist, codes: CodeSet) -> list[Mention]:
+def _of_site(code: str, saying: Sequence[Mention], checklist: Checklist, codes: CodeSet) -> list[Mention]:
     """The mentions that are tied to the site of `code`."""
-    return [mention for mention in told if code in site_codes(checklist, regions_of(mention), codes)]
+    return [mention for mention in saying if code in site_codes(checklist, regions_of(mention), codes)]

@@ -32,14 +32,20 @@ _WELL = re.compile(
     r"|,\s+(?:and\s+)?(?:[\w-]+\s+){1,3}?(?:(?:is|are|appears?|remains?)\s+)?(?:intact|solid|maintained|in\s+(?:good|satisfactory|place|position))\b",
     re.IGNORECASE,
 )
-_GOES_WITH_IT = re.compile(r"(?:^|\b(?:mature|definite|good|clear|convincing|complete|obvious|robust|bony|osseous|continuous|evidence|sign|signs)\b)\s*$", re.IGNORECASE)
+_GOES_WITH_IT = re.compile(
+    r"(?:^|\b(?:mature|definite|good|clear|convincing|complete|obvious|robust|bony|osseous|continuous|evidence|sign|signs)\b)\s*$",
+    re.IGNORECASE,
+)
 # "history of fusion, with pain ever since"
 _COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b", re.IGNORECASE)
 # What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
 _STATUS_POST = re.compile(r"s/p|status post", re.IGNORECASE)
 _LIST_GOES_ON = re.compile(r"\s*,?\s+(?:and|or)\b", re.IGNORECASE)
 # "Without any fall and past history of melanoma": the history is there.
-_AND_HISTORY = re.compile(r"\b(?:and|but|with)\s+(?:(?:an?|the|his|her|past|prior|previous|long|longstanding|strong|remote|known|positive|significant)\s+)*(?:history|hx|h/o)\b", re.IGNORECASE)
+_AND_HISTORY = re.compile(
+    r"\b(?:and|but|with)\s+(?:(?:an?|the|his|her|past|prior|previous|long|longstanding|strong|remote|known|positive|significant)\s+)*(?:history|hx|h/o)\b",
+    re.IGNORECASE,
+)
 # "Her daughter states that he has ...": a relative who tells of the patient.
 _TOLD_BY = re.compile(
     r"^\W*(?:'s\s)?(?:who |also |both |present |today )*(?:reports?|reported|states?|stated|says?|said|spoke|notes?|noted|noticed|confirms?|confirmed|feels?|thinks?|believes?|asks?|asked|called"
@@ -60,21 +66,37 @@ _EVENTS = frozenset(
     }
 )  # fmt: skip
 _GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
-_TOLD = frozenset({"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"})
-_DONE = re.compile(r"^(?:was |were |being |been )?(?:prescribed|rx'd|rxed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)", re.IGNORECASE)
+_TOLD = frozenset(
+    {"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"}
+)
+_DONE = re.compile(
+    r"^(?:was |were |being |been )?(?:prescribed|rx'd|rxed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)",
+    re.IGNORECASE,
+)
 _RESULT_AFTER = re.compile(
     r"^(?:\s?scans?|\s?films?|\s?studies|\s?images|\s?reports?|\s?results?|\s?findings?|\s?of the [a-z ]{3,24}?|\s?done|\s?today|\s?obtained|\s?from [\w/, ]{3,20})*,?\s*(?:today\s)?(?:(?:did|does|do)(?: not|n't)?\s)?"
     r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
     re.IGNORECASE,
 )
-_RESULT_BEFORE = re.compile(r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$", re.IGNORECASE)
+_RESULT_BEFORE = re.compile(
+    r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$",
+    re.IGNORECASE,
+)
 # A study that is still awaited has shown nothing, whatever "results" follow it.
-_NOT_YET = re.compile(r"\b(?:once|until|when|after) (?:we|he|she|i|they) (?:have |has )?(?:obtain\w*|have|has|get|gets|receives?)\b[^.;]{0,20}$", re.IGNORECASE)
+_NOT_YET = re.compile(
+    r"\b(?:once|until|when|after) (?:we|he|she|i|they) (?:have |has )?(?:obtain\w*|have|has|get|gets|receives?)\b[^.;]{0,20}$",
+    re.IGNORECASE,
+)
 # "We looked, to make sure there were no fragments" says why, not what was seen.
 _MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b", re.IGNORECASE)
-_NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b", re.IGNORECASE)
+_NONE_FOUND = re.compile(
+    r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b", re.IGNORECASE
+)
 _IF = re.compile(r"^(?:if|unless|in case(?: of)?)$", re.IGNORECASE)
-_AWAITED = re.compile(r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$", re.IGNORECASE)
+_AWAITED = re.compile(
+    r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$",
+    re.IGNORECASE,
+)
 # "X-rays of the lumbar spine ordered." Not "ordered by her doctor, which showed".
 _TO_COME = re.compile(
     r"[^.;:,\n]{0,60}?(?<!not )\b(?:ordered|requested|scheduled|recommended|arranged|booked|advised|pending|awaited|to be (?:done|obtained|ordered|scheduled))"
@@ -100,13 +122,18 @@ _RELATIVE = re.compile(
     re.IGNORECASE,
 )
 _NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b", re.IGNORECASE)
-_ASIDE = re.compile(r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,", re.IGNORECASE)
+_ASIDE = re.compile(
+    r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,", re.IGNORECASE
+)
 # "No change in bladder function" denies a symptom, where "no change" elsewhere denies nothing.
 _CHANGE = re.compile(r"^changes?\b", re.IGNORECASE)
-_NO_CHANGE = re.compile(r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$", re.IGNORECASE)
+_NO_CHANGE = re.compile(
+    r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$", re.IGNORECASE
+)
 # A form's answer: "Fracture: N", "numbness - denies", "Listhesis: yes".
 _ANSWERED = re.compile(
-    r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)", re.IGNORECASE
+    r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)",
+    re.IGNORECASE,
 )
 _PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?|complains?)\b", re.IGNORECASE)
 # An operation someone has come for has not been done yet.
@@ -115,7 +142,10 @@ _COME_FOR = re.compile(
     re.IGNORECASE,
 )
 # "She could not swing a club before her rhizotomy."
-_TOLD_OF = re.compile(r"\b(?:was|were|had|did|could)\b[^.;\n]{0,80}\b(?:before|prior to|after|following) (?:her|his|their) (?:\w+ ){0,2}$", re.IGNORECASE)
+_TOLD_OF = re.compile(
+    r"\b(?:was|were|had|did|could)\b[^.;\n]{0,80}\b(?:before|prior to|after|following) (?:her|his|their) (?:\w+ ){0,2}$",
+    re.IGNORECASE,
+)
 # What must not be taken tells of an allergy, not of a treatment.
 _AVERSE = re.compile(
     r"\b(?:allerg(?:y|ies|ic)|intoleran(?:t|ce)|(?:hyper)?sensitiv(?:e|ity|ities)|(?:adverse |allergic )?reactions?|anaphyla\w+)\s+(?:to|of|with|includ\w+)\b[^.;\n]{0,60}$|\ballergies\b[^.;\n]{0,40}$",
@@ -125,7 +155,10 @@ _SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b", re.IGNORE
 _REASON = re.compile(r"\bfor (?:\w+ ){0,3}$", re.IGNORECASE)
 _TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$", re.IGNORECASE)
 _OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$", re.IGNORECASE)
-_SEEN = re.compile(r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b", re.IGNORECASE)
+_SEEN = re.compile(
+    r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b",
+    re.IGNORECASE,
+)
 _FRACTURES = frozenset({"finding/fracture", "finding/compression_fracture"})
 _REPORT_SECTIONS = frozenset({"imaging", "impression", "technique", "exam_study"})
 _MAY = re.compile(r"^(?:may|might|could)\b", re.IGNORECASE)
@@ -138,7 +171,10 @@ _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electro
 # Where something is, or how it was looked at: a denial in the sentence is not of these.
 _HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
-_RECENT = re.compile(r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b", re.IGNORECASE)
+_RECENT = re.compile(
+    r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b",
+    re.IGNORECASE,
+)
 # A sign that is no word, between a fact and another sign.
 _MARK = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve\b", re.IGNORECASE)
 _LONG_REACH = 7
@@ -158,7 +194,11 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
         first = bisect_left(stops, (low, 0))
         if _stopped(text, raw, reach, [stop for stop in stops[first : first + 4] if stop[1] <= high]):
             continue
-        if cue.says == Assertion.HISTORICAL and text[reach.start : reach.end].lower() == "used to" and _TOOL.search(text[max(0, reach.start - 12) : reach.start]):
+        if (
+            cue.says == Assertion.HISTORICAL
+            and text[reach.start : reach.end].lower() == "used to"
+            and _TOOL.search(text[max(0, reach.start - 12) : reach.start])
+        ):
             continue  # "a drill was used to remove the spur"
         if is_sign(text[reach.start : reach.end]) and _is_of_another(text, raw, reach):
             continue
@@ -166,11 +206,22 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if raw.concept in cue.not_concepts:
             continue
-        if cue.says in (Assertion.NEGATED, Assertion.UNCERTAIN, Assertion.HISTORICAL, Assertion.AFFIRMED) and _cut_off(text, raw, reach):
+        if cue.says in (Assertion.NEGATED, Assertion.UNCERTAIN, Assertion.HISTORICAL, Assertion.AFFIRMED) and _cut_off(
+            text, raw, reach
+        ):
             continue
-        if cue.says == Assertion.HISTORICAL and raw.concept != "surgery" and _RECENT.search(text[max(0, reach.start - 12) : reach.end + 1]):
+        if (
+            cue.says == Assertion.HISTORICAL
+            and raw.concept != "surgery"
+            and _RECENT.search(text[max(0, reach.start - 12) : reach.end + 1])
+        ):
             continue  # "two hours ago" is now
-        if cue.says == Assertion.HYPOTHETICAL and cue.direction == "backward" and reach.start >= raw.end and _cut_off(text, raw, reach):
+        if (
+            cue.says == Assertion.HYPOTHETICAL
+            and cue.direction == "backward"
+            and reach.start >= raw.end
+            and _cut_off(text, raw, reach)
+        ):
             continue
         if cue.says == Assertion.FAMILY and reach.end <= raw.start and _TOLD_BY.search(text[reach.end : raw.start]):
             continue
@@ -239,9 +290,14 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.start >= raw.end:
         if re.search(r"\b(?:and|but)\s+$", between) and reach.cue.direction == "both":
             return True  # "2+ at the knees and absent at the ankles"
-        if between.count(",") and not re.match(r"^[\s,\w/-]*(?:,|\bor\b|\band\b)[\s\w/-]*(?:,|\bor\b|\band\b|\bis\b|\bare\b|\bwas\b|\bwere\b)[\s\w/-]*$", between):
+        if between.count(",") and not re.match(
+            r"^[\s,\w/-]*(?:,|\bor\b|\band\b)[\s\w/-]*(?:,|\bor\b|\band\b|\bis\b|\bare\b|\bwas\b|\bwere\b)[\s\w/-]*$",
+            between,
+        ):
             return len(between.split()) > 3
-        return reach.cue.says != Assertion.NEGATED and bool(re.search(r"[;:]|\bwith\b|\bbut\b|\band\b.*\b(?:is|are|was)\b", between))
+        return reach.cue.says != Assertion.NEGATED and bool(
+            re.search(r"[;:]|\bwith\b|\bbut\b|\band\b.*\b(?:is|are|was)\b", between)
+        )
     return False
 
 
@@ -273,7 +329,9 @@ def stand(
     if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
         return None  # a mechanism that only might come about brought nothing about
     reaches = _speaking_of(text, raw, reaches, sentence)
-    if raw.concept in ("finding", "neuro") and any(_MADE_SURE.search(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"):
+    if raw.concept in ("finding", "neuro") and any(
+        _MADE_SURE.search(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"
+    ):
         return Assertion.NEGATED if _NONE_FOUND.match(text, raw.end) else None
     says = {reach.cue.says for reach in reaches}
     default = defaults.get(sentence.section, {}).get(raw.concept)
@@ -285,7 +343,9 @@ def stand(
         sentence.section == "allergies" or _AVERSE.search(text[max(sentence.start, raw.start - 90) : raw.start])
     ):
         return None
-    if raw.concept == "disease" and any(_IF.match(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"):
+    if raw.concept == "disease" and any(
+        _IF.match(text[r.start : r.end]) for r in reaches if r.cue.says == "hypothetical"
+    ):
         return None  # "if the patient were diabetic"
     if "negated" not in says and _tried(text, raw, sentence):
         return Assertion.AFFIRMED
@@ -293,7 +353,11 @@ def stand(
         return Assertion.HYPOTHETICAL
     if risk and (raw.concept in ("finding", "neuro", "surgery") or raw.key == "disease/other_infection"):
         return Assertion.HYPOTHETICAL
-    if "hypothetical" in says and ("affirmed" not in says or _plan_is_nearer(raw, reaches)) and raw.concept != "ligament":
+    if (
+        "hypothetical" in says
+        and ("affirmed" not in says or _plan_is_nearer(raw, reaches))
+        and raw.concept != "ligament"
+    ):
         return _planned(text, raw, reaches, sentence)
     if base is Assertion.NEGATED:
         return _normal(text, raw, reaches, says)
@@ -328,9 +392,11 @@ def _outright(text: str, raw: Raw) -> Assertion | None:
 
 def _tried(text: str, raw: Raw, sentence: Sentence) -> bool:
     """Whether a treatment is told of as gone through or going on, in a plan too ("since her injection")."""
+    if raw.concept != "treatment":
+        return False
     before = text[max(sentence.start, raw.start - 80) : raw.start]
     told = _TRIED.search(before) or _TOLD_OF.search(text[max(sentence.start, raw.start - 140) : raw.start])
-    return raw.concept == "treatment" and bool(told) and not _SUPPOSED.search(before)
+    return bool(told) and not _SUPPOSED.search(before)
 
 
 def _speaking_of(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> list[Reach]:
@@ -377,7 +443,12 @@ def _now_or_past(
         if default is Assertion.AFFIRMED:
             told = [r for r in told if not _WEAKLY_PAST.match(text[r.start : r.end])]
         past = bool(told) or bool(_POST.match(text[raw.start : raw.end]))
-        if not past and default is None and not operative and _COME_FOR.search(text[max(sentence.start, raw.start - 90) : raw.start]):
+        if (
+            not past
+            and default is None
+            and not operative
+            and _COME_FOR.search(text[max(sentence.start, raw.start - 90) : raw.start])
+        ):
             return Assertion.HYPOTHETICAL
         return _surgery(past=past, sentence=sentence, default=default, operative=operative, says=says)
     # A drug or therapy once tried counts as tried (LABELS 16), in a plan too.
@@ -387,14 +458,20 @@ def _now_or_past(
         return Assertion.HISTORICAL
     if raw.concept == "disease" and _is_event(text, raw) and sentence.section in ("past_medical", "past_surgical"):
         return Assertion.HISTORICAL
-    if default is Assertion.HISTORICAL and raw.key not in _EVENTS and _REASON.search(text[max(0, raw.start - 40) : raw.start]):
+    if (
+        default is Assertion.HISTORICAL
+        and raw.key not in _EVENTS
+        and _REASON.search(text[max(0, raw.start - 40) : raw.start])
+    ):
         return Assertion.AFFIRMED  # "Past surgery: laminectomy for stenosis": the operation is past
     return Assertion.AFFIRMED if "affirmed" in says else default or Assertion.AFFIRMED
 
 
 def _was_trial(text: str, reach: Reach) -> bool:
     """Whether "trial of" tells of one that is over: "he had therapy and a trial of naproxen"."""
-    return text[reach.start : reach.end].lower() == "trial of" and bool(_HAD.search(text[max(0, reach.start - 60) : reach.start]))
+    return text[reach.start : reach.end].lower() == "trial of" and bool(
+        _HAD.search(text[max(0, reach.start - 60) : reach.start])
+    )
 
 
 def _hedges(text: str, raw: Raw, reach: Reach) -> bool:
@@ -426,7 +503,9 @@ def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
     """Whether a cue speaks of the study being done, not of what it shows ("x-rays were normal", "MRI suggests")."""
     if reach.cue.says == Assertion.UNCERTAIN:
         return False
-    near = len(text[reach.end : raw.start].split()) if reach.end <= raw.start else len(text[raw.end : reach.start].split())
+    near = (
+        len(text[reach.end : raw.start].split()) if reach.end <= raw.start else len(text[raw.end : reach.start].split())
+    )
     if reach.cue.says == Assertion.NEGATED:
         return reach.end <= raw.start and near <= 3
     if reach.cue.says == Assertion.HYPOTHETICAL:
@@ -452,7 +531,9 @@ def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
         return True
     gap = text[reach.end : raw.start]
     listed = re.search(r",[^,.;]*\b(?:or|nor)\b", gap) is not None and _VERB.search(gap) is None
-    return (listed or len(gap.split()) <= 6) and not re.search(r"\b(?:other|after|following|since|prior to|before)\b", gap, re.IGNORECASE)
+    return (listed or len(gap.split()) <= 6) and not re.search(
+        r"\b(?:other|after|following|since|prior to|before)\b", gap, re.IGNORECASE
+    )
 
 
 def _planned(text: str, raw: Raw, reaches: Sequence[Reach], sentence: Sentence) -> Assertion:
@@ -490,14 +571,13 @@ def _is_event(text: str, raw: Raw) -> bool:
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if _is_event(text, raw):
         return not any(
-            r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
+            r.start >= raw.end
+            and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
             for r in reaches
         )
     if raw.concept in ("imaging", "mechanism", "region", "level", "ligament", "course"):
         return False
-    return any(
-        r.cue.says == "historical" and _GONE.search(text[r.start : r.end]) is not None for r in reaches
-    )
+    return any(r.cue.says == "historical" and _GONE.search(text[r.start : r.end]) is not None for r in reaches)
 
 
 def _surgery(

@@ -25,8 +25,12 @@ _LOST_NEWLINE = re.compile(
 )
 _ITEM = re.compile(r"^\s*(?:[-*+>#]|\(?\d{1,2}[.)](?!\d)|[a-z][.)]\s|\[[ xX]?\])\s*")
 # The number of an item of a list within a line: "1) stenosis 2) r/o discitis", "1. MRI 2. therapy", "#1 ... #2 ...", "a) ... b) ...".
-_NUMBERED = re.compile(r"(?<![^\s,;:.(])(?:\(?(?P<n>\d{1,2})[.)]|#(?P<h>\d{1,2})[.):]?|\(?(?P<a>[a-j])\))(?=\s*[A-Za-z?(])")
-_STOP = re.compile(r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})|/{3,}|={2,}>?|-{2,}>")
+_NUMBERED = re.compile(
+    r"(?<![^\s,;:.(])(?:\(?(?P<n>\d{1,2})[.)]|#(?P<h>\d{1,2})[.):]?|\(?(?P<a>[a-j])\))(?=\s*[A-Za-z?(])"
+)
+_STOP = re.compile(
+    r"[.?!]+[\"')\]]*(?=\s+[\"'(\[]?[A-Z0-9+-]|,|\s*$)|(?<=[a-z])\.(?=[A-Z][a-z])|[.?!](?=\s{2,})|/{3,}|={2,}>?|-{2,}>"
+)
 _WIDE_GAP = re.compile(r"(?<=[\w)%]) {2,}(?=(?:nil|no|not|denies|neg|pos|without)\b)", re.IGNORECASE)
 _TITLE_CHARS = r"[A-Za-z0-9][A-Za-z0-9 /&()\-',.+#]{0,68}?"
 _LINE_TITLE = re.compile(rf"^\s*(?:[-*#>]+\s*|\(?\d{{1,2}}[.)]\s*)?(?P<title>{_TITLE_CHARS})\s*:(?!\d)")
@@ -47,7 +51,10 @@ _SYSTEM = re.compile(rf"^\W*{_ONE_SYSTEM}(?:\s*(?:[,/&-]|and|\s)+\s*{_ONE_SYSTEM
 _BY_SYSTEM = frozenset({"ros", "exam", "vitals"})
 # "EXAM: CT of the cervical spine" names a study, not an examination or an operation.
 _STUDY_TITLE = re.compile(r"^\W*(?:exam(?:ination)?|study|procedure|test)\W*$", re.IGNORECASE)
-_STUDY_BODY = re.compile(r"^[\s,]*(?:\w+[\s,]+){0,4}?(?:mri?|mra|ct|cat scan|x-?rays?|radiographs?|views?|films?|myelogram|bone scan|dexa|ultrasound|magnetic|computed)\b", re.IGNORECASE)
+_STUDY_BODY = re.compile(
+    r"^[\s,]*(?:\w+[\s,]+){0,4}?(?:mri?|mra|ct|cat scan|x-?rays?|radiographs?|views?|films?|myelogram|bone scan|dexa|ultrasound|magnetic|computed)\b",
+    re.IGNORECASE,
+)
 # A line that names a study and nothing of its report: in a plan it orders one.
 _STUDY_LINE = re.compile(
     r"^[\s*#>+-]*(?:\w+[\s,]+){0,3}?(?:mri?s?|mra|ct|cat scans?|x-?rays?|xrs?|radiographs?|films?|myelogram|bone scan|dexa|dxa|ultrasound|emg|ncs|ncv)\b"
@@ -55,13 +62,18 @@ _STUDY_LINE = re.compile(
     re.IGNORECASE,
 )
 _THERAPY = re.compile(r"^\W*(?:physical|occupational|aqua\w*|massage|manual|traction|cognitive)\b", re.IGNORECASE)
-_SHOWED = re.compile(r"\b(?:shows?|showed|shown|reveal\w*|demonstrat\w+|normal|unremarkable|negative|reviewed|read as|performed|underwent|currently|takes|taking|tried|failed|completed|has been|have been)\b", re.IGNORECASE)
+_SHOWED = re.compile(
+    r"\b(?:shows?|showed|shown|reveal\w*|demonstrat\w+|normal|unremarkable|negative|reviewed|read as|performed|underwent|currently|takes|taking|tried|failed|completed|has been|have been)\b",
+    re.IGNORECASE,
+)
 # What is written for the patient at the end of a note, where a list of drugs stands among the history.
 _PRESCRIBED = re.compile(r"^\W*(?:rx|prescriptions?)\W*$", re.IGNORECASE)
 _AFTER_FINDINGS = frozenset({"assessment", "assessment_plan", "impression", "differential", "plan", "exam", "imaging"})
 _ORDERING = frozenset({"plan", "assessment_plan", "assessment", "procedure"})
 # What a plan names as things to do, a label within it or a line of its own, and another part of a note as its heading.
-_DONE_OR_TO_DO = frozenset({"imaging", "technique", "treatment", "electrodiagnostic", "labs", "procedure", "medications", "past_surgical"})
+_DONE_OR_TO_DO = frozenset(
+    {"imaging", "technique", "treatment", "electrodiagnostic", "labs", "procedure", "medications", "past_surgical"}
+)
 # A tick box. Items that are not ticked were not chosen: the note says nothing of them.
 _BOX = re.compile(r"\[ ?(?P<tick>[xX✓✔*]?) ?\]|(?P<mark>[☐□❏▢◻☑☒✅✓✔■])|\( ?(?P<round>[xX✓✔]?) ?\)")
 _EMPTY_BOX = re.compile(r"\[ {0,2}\]|[☐□❏▢◻]|\( {1,2}\)")
@@ -176,7 +188,9 @@ def _continues(text: str, before: tuple[int, int], line: tuple[int, int], width:
     if last.endswith((",", "-")) or re.search(r"\b(?:of|the|and|or|with|no|at|to|in|for|a|an|by|from)$", last):
         return len(last) > 0.5 * width
     fits = len(last) + 1 + len(first.split(maxsplit=1)[0]) <= width
-    return not fits and (first[0].islower() or (first[0].isdigit() and not last.endswith((".", "?", "!"))) or first[0] in "(")
+    return not fits and (
+        first[0].islower() or (first[0].isdigit() and not last.endswith((".", "?", "!"))) or first[0] in "("
+    )
 
 
 def _wrap_width(text: str, lines: list[tuple[int, int]]) -> int:
@@ -236,7 +250,9 @@ def _boxes(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
     """The tick boxes of a line as (start, end, ticked); none when the line has no box that could be one."""
     found = []
     for match in _BOX.finditer(text, start, end):
-        ticked = bool(match["tick"] or match["round"]) or (match["mark"] is not None and match["mark"] not in _EMPTY_MARKS)
+        ticked = bool(match["tick"] or match["round"]) or (
+            match["mark"] is not None and match["mark"] not in _EMPTY_MARKS
+        )
         found.append((match.start(), match.end(), ticked))
     return found
 
@@ -287,7 +303,11 @@ def _numbered(text: str, start: int, end: int) -> list[tuple[int, int]]:
         number = ord(match["a"]) - ord("a") + 1 if match["a"] else int(match["n"] or match["h"])
         if number != len(marks) + 1:
             continue
-        if not marks and text[start : match.start()].strip(" \n,;:*-") and text[: match.start()].rstrip()[-1:] not in ".;":
+        if (
+            not marks
+            and text[start : match.start()].strip(" \n,;:*-")
+            and text[: match.start()].rstrip()[-1:] not in ".;"
+        ):
             return []
         marks.append(match.span())
     return marks if len(marks) > 1 else []
@@ -304,7 +324,9 @@ def _stops(text: str, start: int, end: int) -> list[int]:
             before = word.group(1).lower() if word else ""
             if before in _SHORT and not text.startswith("  ", match.end()):
                 continue
-            if not text.startswith("  ", match.end()) and (len(before) == 1 and before not in "lsc" and text[at - 1].isupper()):
+            if not text.startswith("  ", match.end()) and (
+                len(before) == 1 and before not in "lsc" and text[at - 1].isupper()
+            ):
                 continue
             if re.match(r"\s*\(?\d{1,2}$", text[start:at]) or any(a < at < b for a, b in items):  # "1." opens an item
                 continue
@@ -410,7 +432,11 @@ def _label_of_plan(name: str | None, section: str, text: str, begin: int, stop: 
     if section not in ("plan", "assessment_plan") or name not in _DONE_OR_TO_DO or ":" not in text[stop:body]:
         return False
     apart = text[:begin].rstrip(" *#>-").endswith("\n\n")
-    return not apart and not text[begin:stop].isupper() and not _SHOWED.search(text[body : body + 120].lstrip().split("\n")[0])
+    return (
+        not apart
+        and not text[begin:stop].isupper()
+        and not _SHOWED.search(text[body : body + 120].lstrip().split("\n")[0])
+    )
 
 
 def _in_place(name: str | None, section: str, title: str, body: str) -> str | None:

@@ -28,7 +28,15 @@ _SHARED = frozenset(
     "surgery/fusion", "surgery/decompression", "surgery/instrumentation", "surgery/hardware_removal",
 }  # fmt: skip
 # Operations that any bone can have: claimed by another part of the body unless the note is about the spine throughout.
-_OPERATIONS = frozenset({"finding/surgical_fusion", "surgery/fusion", "surgery/decompression", "surgery/instrumentation", "surgery/hardware_removal"})
+_OPERATIONS = frozenset(
+    {
+        "finding/surgical_fusion",
+        "surgery/fusion",
+        "surgery/decompression",
+        "surgery/instrumentation",
+        "surgery/hardware_removal",
+    }
+)
 _UNNAMED = re.compile(r"^(?:\w+ )*(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)$", re.IGNORECASE)
 # ... and those that another part of the body in the same sentence claims ("fracture of the wrist").
 _CLAIMED = frozenset(
@@ -73,7 +81,10 @@ _OTHER_WORDS = re.compile(
 # "Long segment stenosis", "left vertebral 0.55 m/s": vessels have those too.
 _SEGMENT = re.compile(r"^(?:segments?|vertebrals?)$", re.IGNORECASE)
 # Places that a drug or therapy is prescribed for alone; a hip or a belly that aches may ache with the back.
-_TREATED = re.compile(r"\b(?:knees?|patell\w+|menisc\w+|shoulders?|rotator|elbows?|wrists?|thumbs?|fingers?|hands?|ankles?|foot|feet|heels?|plantar|tooth|teeth|dental|jaw|ears?|sinus(?:es)?)\b", re.IGNORECASE)
+_TREATED = re.compile(
+    r"\b(?:knees?|patell\w+|menisc\w+|shoulders?|rotator|elbows?|wrists?|thumbs?|fingers?|hands?|ankles?|foot|feet|heels?|plantar|tooth|teeth|dental|jaw|ears?|sinus(?:es)?)\b",
+    re.IGNORECASE,
+)
 REACH = 6
 """How many sentences back a place named still counts."""
 SHORT = 40
@@ -105,16 +116,27 @@ class Gate:
         """Whether what `raw` says, in the words from `start` to `end`, belongs to another part of the body."""
         if raw.key in _CLAIMED and raw.sentence in self.claimed:
             return True
-        if unnamed(raw.key, self._text[start:end]) and not self._study and (raw.sentence in self.other or raw.sentence not in self.placed):
+        if (
+            unnamed(raw.key, self._text[start:end])
+            and not self._study
+            and (raw.sentence in self.other or raw.sentence not in self.placed)
+        ):
             return True
-        if raw.key in _OPERATIONS and raw.sentence in self.claimed and not self._all_spine and not _OWN_WORDS.search(self._text[start:end]):
+        if (
+            raw.key in _OPERATIONS
+            and raw.sentence in self.claimed
+            and not self._all_spine
+            and not _OWN_WORDS.search(self._text[start:end])
+        ):
             return True
-        if raw.key not in _SHARED or _OWN_WORDS.search(self._text[start:end]):
+        if (
+            raw.key not in _SHARED
+            or (self._all_spine and not self._no_spine)
+            or _OWN_WORDS.search(self._text[start:end])
+        ):
             return False
         if self._no_spine:
             return True
-        if self._all_spine:
-            return False
         if raw.sentence in self.other:
             return self._mostly_elsewhere and raw.sentence not in self.placed
         if raw.sentence in self.placed:
@@ -162,7 +184,12 @@ class Gate:
 
 def unnamed(key: str, words: str) -> bool:
     """Whether `words` say that there was an operation, and neither which nor where."""
-    return key == "surgery/other" and bool(_UNNAMED.match(words)) and not _OWN_WORDS.search(words) and "back" not in words.lower()
+    return (
+        key == "surgery/other"
+        and bool(_UNNAMED.match(words))
+        and not _OWN_WORDS.search(words)
+        and "back" not in words.lower()
+    )
 
 
 def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozenset[int], frozenset[int]]:
@@ -175,12 +202,16 @@ def _sentences(text: str, spans: Sequence[Raw], layout: Layout) -> tuple[frozens
         or (r.concept == "part" and r.value in _SPINAL_PARTS and not _SEGMENT.search(text[r.start : r.end]))
         or (r.concept == "finding" and r.value in _SPINAL_FINDINGS)
     }
-    other = {r.sentence for r in spans if r.key.startswith("part/other_") or r.concept in ("extraspinal", "other_finding", "not_spinal")}
+    other = {
+        r.sentence
+        for r in spans
+        if r.key.startswith("part/other_") or r.concept in ("extraspinal", "other_finding", "not_spinal")
+    }
     for number, sentence in enumerate(layout.sentences):
         words = text[sentence.start : sentence.end]
-        if _SPINE_WORDS.search(words):
+        if number not in spine and _SPINE_WORDS.search(words):
             spine.add(number)
-        if _OTHER_WORDS.search(words):
+        if number not in other and _OTHER_WORDS.search(words):
             other.add(number)
     # An implant and an eye have a disc too.
     spine |= {r.sentence for r in spans if r.key == "part/disc"} - other

@@ -18,7 +18,9 @@ _ENCOUNTER = re.compile(
     re.IGNORECASE,
 )
 """Words of a visit: a radiologist writes none of them."""
-_REPORT_WORDS = re.compile(r"\b(?:technique|comparison|sequences|findings|impression|opinion|conclusion|axial|sagittal)\b", re.IGNORECASE)
+_REPORT_WORDS = re.compile(
+    r"\b(?:technique|comparison|sequences|findings|impression|opinion|conclusion|axial|sagittal)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ def kind_of(text: str, layout: Layout) -> Kind:
         clinical = set()
     if match and not operative and not clinical:
         lead = text.lstrip()[: max(0, match.start()) + 60]
-        if len(_REPORT_WORDS.findall(text)) >= 2 or len(lead) < 120 or (len(text) < 700 and not _ENCOUNTER.search(text)):
+        if (
+            len(_REPORT_WORDS.findall(text)) >= 2
+            or len(lead) < 120
+            or (len(text) < 700 and not _ENCOUNTER.search(text))
+        ):
             study = {"flex": "flexion_extension_xray"}.get(match.lastgroup or "", match.lastgroup or "")
     return Kind(operative, study)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from notegap.extract.words import Words as Cut
 from notegap.knowledge.terms import GAP, NUMBER, expand, slots
 
 GAP_WORDS = 3
@@ -124,7 +125,7 @@ def _before(path: Path, node: _Node) -> _Node:
 
 
 class TermMatcher:
-    """In the place of spaCy's Matcher: `add` rules, call it with a document of words.Tokenizer.
+    """In the place of spaCy's Matcher: `add` rules, call it with a document of words.Tokenizer or with its words.
 
     `form` is the one of the two forms of words it compares, "norms" or "words". A match is (rule, start, end) in words
     of the document, and all matches are given, by start, end and rule, in the order they were added.
@@ -144,9 +145,10 @@ class TermMatcher:
             self._root.absorb(_before(path, end))
 
     def __call__(self, doc: Any) -> list[tuple[int, int, int]]:
-        """Every match in `doc`."""
-        words: list[str] = doc.user_data[self._form]
-        opens: frozenset[int] = doc.user_data["opens"]
+        """Every match in `doc`, or in the Words of one."""
+        cut: Cut = doc if isinstance(doc, Cut) else doc.user_data["words"]
+        words = cut.norms if self._form == "norms" else cut.words
+        opens = cut.opens
         found: set[tuple[int, int, int]] = set()
         last = len(words)
 
@@ -168,7 +170,8 @@ class TermMatcher:
         for start, word in enumerate(words):
             if word[0].isdecimal():
                 walk(root.after(_ANY_NUMBER), start, start + 1)
-            walk(root.after(word), start, start + 1)
+            if word in root.next:
+                walk(root.after(word), start, start + 1)
         return [(self._rules[rule], start, end) for start, end, rule in sorted(found)]
 
 

@@ -38,7 +38,9 @@ class Extractor:
         facts = _settled(reading.text, _distinct(facts), kind, reading.layout)
         found = places(reading.spans)
         facts += _located(found)
-        tie_places(reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind)
+        tie_places(
+            reading.text, [f for f in facts if f.concept not in ("region", "level")], found, reading.layout, kind
+        )
         tie_sources(reading.text, facts, reading.layout, kind)
         tie_causes(reading.text, facts)
         tie_qualities(reading.text, facts, reading.spans)
@@ -100,13 +102,17 @@ class Extractor:
             if gate.closed(raw, raw.start, raw.end) or (raw.concept == "imaging" and gate.elsewhere(raw.sentence)):
                 continue
             sentence = reading.layout.sentences[raw.sentence]
-            if raw.concept == "treatment" and is_for_another(reading.text, raw, sentence, purposes.get(raw.sentence, ())):
+            if raw.concept == "treatment" and is_for_another(
+                reading.text, raw, sentence, purposes.get(raw.sentence, ())
+            ):
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if raw.concept == "treatment" and assertion is Assertion.HYPOTHETICAL and gate.astray_plan(raw.sentence):
                 continue
             if assertion is not None:
-                out.append(Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading))
+                out.append(
+                    Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading)
+                )
         return out
 
     def _paired(self, reading: Reading, kind: Kind, gate: Gate) -> list[Fact]:
@@ -133,9 +139,15 @@ class Extractor:
                     )  # fmt: skip
         return out
 
-    def _stand(self, reading: Reading, kind: Kind, raw: Raw, anchor: Raw, *, base: Assertion | None) -> Assertion | None:
+    def _stand(
+        self, reading: Reading, kind: Kind, raw: Raw, anchor: Raw, *, base: Assertion | None
+    ) -> Assertion | None:
         probe = Raw(raw.concept, raw.value, anchor.start, anchor.end, raw.sentence, anchor.reaches)
-        cues = [c for c in reaching(reading.text, probe, reading.stops) if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor]
+        cues = [
+            c
+            for c in reaching(reading.text, probe, reading.stops)
+            if not (raw.start < c.end and c.start < raw.end) or base is not None or raw is not anchor
+        ]
         sentence = reading.layout.sentences[raw.sentence]
         risk = raw.sentence in reading.risks
         return stand(
@@ -234,10 +246,15 @@ def _another_event(text: str, denied: Fact, facts: Sequence[Fact], layout: Layou
 
     Right after what happened, or in the examination, it is what came of it that is denied ("she was hit; no injury").
     """
-    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].lower().startswith("post"):
+    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].lower().startswith(
+        "post"
+    ):
         return False
     return not any(
-        f.key == denied.key and f.assertion is Assertion.AFFIRMED and f.start < denied.start and denied.sentence - f.sentence <= 1
+        f.key == denied.key
+        and f.assertion is Assertion.AFFIRMED
+        and f.start < denied.start
+        and denied.sentence - f.sentence <= 1
         for f in facts
     )
 

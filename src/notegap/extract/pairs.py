@@ -24,7 +24,10 @@ _LISTING = re.compile(
     r"[ctls]\d{1,2}(?:\s?[-/]\s?[ctls]?\d{1,2})?)\b[\s,/&()-]*){0,7}$",
     re.IGNORECASE,
 )
-_OF = re.compile(r"^\s*(?:of|in|to|on|upon|at|within|involving|affecting|across|along|about|around|over|into|against|for|from|through|between)\b", re.IGNORECASE)
+_OF = re.compile(
+    r"^\s*(?:of|in|to|on|upon|at|within|involving|affecting|across|along|about|around|over|into|against|for|from|through|between)\b",
+    re.IGNORECASE,
+)
 _COPULA = re.compile(
     r"\b(?:is|are|was|were|be|been|being|appears?|appeared|remains?|remained|seems?|looks?|measures?|shows?|showed|demonstrates?|demonstrated|"
     r"with|has|have|had|exhibits?|reveals?|revealed|noted|found|seen|reads?|becomes?|became)\b|[:=]",
@@ -44,7 +47,10 @@ _WHERE = re.compile(r"^\s*(?:in|at|within|inside|along|near|by)\b", re.IGNORECAS
 # A sign of presence or absence. It stands for the word it touches, before a word ("pain, (-) SLR") or after ("SLR (-)").
 _SIGN = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve|[-+]|neg(?:ative)?|pos(?:itive)?", re.IGNORECASE)
 _FIRST = re.compile(r"(?:^|[,;:.(\n*]|\b(?:and|or|but|with))\s*$")
-_ITS_WORD = re.compile(r"\s?(?!(?:bilat\w*|b/?l|for|in|on|at|to|of|or|and|throughout|today|[lrb]|left|right|both|x|test|sign)\b)[a-z]", re.IGNORECASE)
+_ITS_WORD = re.compile(
+    r"\s?(?!(?:bilat\w*|b/?l|for|in|on|at|to|of|or|and|throughout|today|[lrb]|left|right|both|x|test|sign)\b)[a-z]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,9 @@ class PairRules:
     """All `pairs` of the knowledge, indexed by what is said."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        self._rules: dict[str, dict[str, list[tuple[str, str, Assertion | None]]]] = defaultdict(lambda: defaultdict(list))
+        self._rules: dict[str, dict[str, list[tuple[str, str, Assertion | None]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for concept in knowledge.concepts.values():
             for value in concept.values.values():
                 for pair in value.pairs:
@@ -80,6 +88,7 @@ class PairRules:
                         for part in pair.part:
                             self._rules[says][part].append((concept.name, value.name, pair.assertion))
         self.parts: frozenset[str] = frozenset(p for rules in self._rules.values() for p in rules)
+        self._part_concepts = frozenset({"part", *(p.removesuffix("/*") for p in self.parts if p.endswith("/*"))})
         self.says: frozenset[str] = frozenset(self._rules)
 
     def of(self, change: Raw, part: Raw) -> Sequence[tuple[str, str, Assertion | None]]:
@@ -89,7 +98,7 @@ class PairRules:
 
     def is_part(self, raw: Raw) -> bool:
         """Whether anything can be said of it."""
-        return raw.key in self.parts or f"{raw.concept}/*" in self.parts or raw.key.startswith("part/")
+        return raw.concept in self._part_concepts or raw.key in self.parts
 
     def find(self, text: str, spans: Iterable[Raw]) -> list[Said]:
         """The facts that the spans of one sentence make."""
@@ -141,7 +150,11 @@ def is_sign(words: str) -> bool:
 
 def leads(text: str, start: int, end: int) -> bool:
     """Whether the sign at `start` to `end` ("(-)", "+", "neg") stands first in its entry, before the word it is of."""
-    return bool(_SIGN.fullmatch(text, start, end) and _FIRST.search(text, max(0, start - 12), start) and _ITS_WORD.match(text, end))
+    return bool(
+        _SIGN.fullmatch(text, start, end)
+        and _FIRST.search(text, max(0, start - 12), start)
+        and _ITS_WORD.match(text, end)
+    )
 
 
 def _signed(text: str, change: Raw, part: Raw, changes: Sequence[Raw]) -> bool:
@@ -149,7 +162,8 @@ def _signed(text: str, change: Raw, part: Raw, changes: Sequence[Raw]) -> bool:
     if change.key in _SIGNS and part.end <= change.start and leads(text, change.start, change.end):
         return True
     return change.key in _SIGNS and any(
-        c.key in _SIGNS and part.end <= c.start < c.end <= change.start and "," in text[c.end : change.start] for c in changes
+        c.key in _SIGNS and part.end <= c.start < c.end <= change.start and "," in text[c.end : change.start]
+        for c in changes
     )
 
 
@@ -205,7 +219,9 @@ def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
     if right:
         between = text[change.end : min(p.start for p in right)]
         word = text[change.start : change.end].lower().rstrip("s")
-        found.append(_right_cost(between, active=word.endswith("ing") or text[change.start : change.end].endswith("es")))
+        found.append(
+            _right_cost(between, active=word.endswith("ing") or text[change.start : change.end].endswith("es"))
+        )
     costs = [cost for cost in found if cost is not None]
     return min(costs) if costs else None
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from notegap.knowledge.terms import Letters, needed, regex, within_clause, within_line
+from notegap.knowledge.terms import needed, regex, within_clause, within_line
 
 _GRAM = 3
+_MOST_WORDS = 50_000
+"""Words remembered at most: a vocabulary, without where any of them was read."""
 _NO_WORD = re.compile(r"\W")
+_WORD = re.compile(r"\w+")
 _CLAUSE = re.compile(r"[^.\n]+")
 _LINE = re.compile(r"[^\n]+")
 _ALL = re.compile(r".+", re.DOTALL)
@@ -37,75 +43,102 @@ class Patterns:
                         yield label, match.start(), match.end()
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a word or mark tells: the groups some letters of which it holds, as bits, and the patterns these open."""
+
+    groups: int
+    opens: tuple[int, ...]
+
+
 class _Sieve:
-    """Patterns of which no match goes beyond a `stretch` of the text, by the letters they need."""
+    """Patterns of which no match goes beyond a `stretch` of the text, by the letters they need.
+
+    Letters that lie across words are looked for by the longest of their pieces. So what a stretch may match follows
+    from its words one by one, and what each word holds is remembered: notes use the same few thousand words.
+    """
 
     def __init__(self, rules: Sequence[tuple[str, str]], stretch: re.Pattern[str]) -> None:
         self._stretch = stretch
-        self._rules = [(label, pattern, needed(pattern)) for label, pattern in rules]
-        self._always = [number for number, (_, _, groups) in enumerate(self._rules) if not groups]
-        self._opened_by: dict[str, list[int]] = {}  # letters of the most telling group → its patterns
-        every: set[str] = set()
-        for number, (_, _, groups) in enumerate(self._rules):
-            for letters in groups[0] if groups else ():
-                self._opened_by.setdefault(letters, []).append(number)
-            every.update(letters for group in groups for letters in group)
-        self._marks = sorted(letters for letters in every if _NO_WORD.fullmatch(letters))
-        self._short = sorted(letters for letters in every.difference(self._marks) if len(letters) < _GRAM)
-        # Longer ones are looked up by three consecutive characters: the rarest, with the first and the last three.
-        long = sorted(every.difference(self._marks, self._short))
-        often = Counter(gram for letters in long for gram in _grams(letters))
-        self._by_gram: dict[str, list[tuple[str, str, str]]] = {}
-        for letters in long:
-            rarest = min(_grams(letters), key=lambda gram: (often[gram], gram))
-            self._by_gram.setdefault(rarest, []).append((letters, letters[:_GRAM], letters[-_GRAM:]))
-        ends = {end for found in self._by_gram.values() for _, first, last in found for end in (first, last)}
-        self._grams = frozenset(self._by_gram.keys() | ends)
+        self._rules = rules
+        self._always: list[int] = []
+        self._needs: list[int] = []  # of each pattern: its groups as bits
+        self._opened_by: dict[int, list[int]] = {}  # the most telling group of patterns → the patterns
+        groups: dict[frozenset[str], int] = {}
+        for number, (_, pattern) in enumerate(rules):
+            bits = [1 << groups.setdefault(frozenset(map(_piece, group)), len(groups)) for group in needed(pattern)]
+            self._needs.append(sum(set(bits)))
+            if bits:
+                self._opened_by.setdefault(bits[0], []).append(number)
+            else:
+                self._always.append(number)
+        self._openers = sum(self._opened_by)
+        held_by: dict[str, int] = {}  # each piece → the groups it is of
+        for group, number in groups.items():
+            for piece in group:
+                held_by[piece] = held_by.get(piece, 0) | 1 << number
+        self._marks = [(mark, self._held([bits])) for mark, bits in sorted(held_by.items()) if _NO_WORD.fullmatch(mark)]
+        self._short = [(piece, bits) for piece, bits in held_by.items() if len(piece) < _GRAM]
+        # Longer ones are looked up by three consecutive characters, the rarest.
+        long = sorted(piece for piece in held_by if len(piece) >= _GRAM)
+        often = Counter(gram for piece in long for gram in _grams(piece))
+        self._by_gram: dict[str, list[tuple[str, int]]] = {}
+        for piece in long:
+            rarest = min(_grams(piece), key=lambda gram: (often[gram], gram))
+            self._by_gram.setdefault(rarest, []).append((piece, held_by[piece]))
+        self._words: dict[str, _Held] = {}
 
     def worth_trying(self, text: str) -> Iterator[tuple[str, str, int, int]]:
         """(label, pattern, start, end): where in `text` a pattern may match."""
-        stretches = [match.span() for match in self._stretch.finditer(text)]
-        where = self._where([text[start:end] for start, end in stretches])
-        opened = {number for letters in where for number in self._opened_by.get(letters, ())}
-        for number in sorted([*self._always, *opened]):
-            label, pattern, groups = self._rules[number]
-            places = _holding_all(groups, where, len(stretches))
-            while places:
-                lowest = places & -places
-                yield label, pattern, *stretches[lowest.bit_length() - 1]
-                places ^= lowest
+        tries: list[tuple[int, int, int]] = []
+        for match in self._stretch.finditer(text):
+            start, end = match.span()
+            stretch = match.group()
+            here = [self._of_word(word) for word in _WORD.findall(stretch)]
+            here += [held for mark, held in self._marks if mark in stretch]
+            groups = 0
+            opened: set[int] = set()
+            for held in here:
+                groups |= held.groups
+                opened.update(held.opens)
+            tries += [(number, start, end) for number in opened if self._needs[number] & ~groups == 0]
+            tries += [(number, start, end) for number in self._always]
+        for number, start, end in sorted(tries):
+            yield *self._rules[number], start, end
 
-    def _where(self, stretches: Sequence[str]) -> dict[str, int]:
-        """The letters that may stand in `stretches`, each with those as bits; none that does is left out."""
-        grams: dict[str, int] = {}
-        where: dict[str, int] = {}
-        for number, stretch in enumerate(stretches):
-            bit = 1 << number
-            spaced = f" {_NO_WORD.sub(' ', stretch)} "
-            for gram in _grams(spaced) & self._grams:
-                grams[gram] = grams.get(gram, 0) | bit
-            for letters in (*(s for s in self._short if s in spaced), *(m for m in self._marks if m in stretch)):
-                where[letters] = where.get(letters, 0) | bit
-        for gram in grams.keys() & self._by_gram.keys():
-            places = grams[gram]
-            for letters, first, last in self._by_gram[gram]:
-                if here := places & grams.get(first, 0) & grams.get(last, 0):
-                    where[letters] = here
-        return where
+    def _of_word(self, word: str) -> _Held:
+        held = self._words.get(word)
+        if held is None:
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            held = self._words[word] = self._look_up(f" {word} ")
+        return held
+
+    def _look_up(self, spaced: str) -> _Held:
+        bits = [bits for piece, bits in self._short if piece in spaced]
+        for gram in _grams(spaced) & self._by_gram.keys():
+            bits += [bits for piece, bits in self._by_gram[gram] if piece in spaced]
+        return self._held(bits)
+
+    def _held(self, bits: Iterable[int]) -> _Held:
+        groups = reduce(or_, bits, 0)
+        opens: list[int] = []
+        left = groups & self._openers
+        while left:
+            opens += self._opened_by[left & -left]
+            left &= left - 1
+        return _Held(groups, tuple(opens))
+
+
+def _piece(letters: str) -> str:
+    """The longest piece of `letters` that lies in one word, with spaces for those of its ends that end the word."""
+    if _NO_WORD.fullmatch(letters):
+        return letters
+    pieces = letters.split(" ")
+    last = len(pieces) - 1
+    spaced = [" " * (i > 0) + piece + " " * (i < last) for i, piece in enumerate(pieces) if piece]
+    return max(spaced, key=len)
 
 
 def _grams(text: str) -> set[str]:
     return {text[i : i + _GRAM] for i in range(len(text) - _GRAM + 1)}
-
-
-def _holding_all(groups: Sequence[Letters], where: dict[str, int], count: int) -> int:
-    """Of `count` stretches, as bits, those that hold some of the letters of each of `groups`."""
-    places = (1 << count) - 1
-    for group in groups:
-        here = 0
-        for letters in group:
-            here |= where.get(letters, 0)
-        places &= here
-        if not places:
-            break
-    return places

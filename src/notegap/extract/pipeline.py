@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from loguru import logger
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from notegap.extract.boundaries import Layout, blocks, chosen, layout
@@ -25,7 +26,7 @@ from notegap.extract.lexicon import Path, TermMatcher, literal, no_matches, path
 from notegap.extract.patterns import Patterns
 from notegap.extract.refine.level import find_levels
 from notegap.extract.risks import risk_sentences
-from notegap.extract.words import Speller, Tokenizer, fold, plain, words
+from notegap.extract.words import Speller, Tokenizer, Words, fold, plain, words
 from notegap.knowledge.terms import GAP, NUMBER, expand, slots
 from notegap.model import Cue, Knowledge
 
@@ -83,7 +84,10 @@ class Reach:
 
 @dataclass(slots=True)
 class Raw:
-    """A span as found, before assertion and ties: offsets in characters of the note."""
+    """A span as found, before assertion and ties: offsets in characters of the note.
+
+    `key` is the name rules use for it: concept/value.
+    """
 
     concept: str
     value: str
@@ -93,11 +97,35 @@ class Raw:
     reaches: list[Reach] = field(default_factory=list)
     heading: bool = False
     levels: tuple[str, ...] = ()
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = f"{self.concept}/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Words of a text, by number, and what they were found as ("concept/value").
+
+    It has of spaCy's Span what ConText asks of a target. spaCy's own refers to a document, which nothing else needs.
+    """
+
+    start: int
+    end: int
+    label_: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A sentence in words, which stands for each of its words where ConText asks a document for their sentence."""
+
+    start: int
+    end: int
 
     @property
-    def key(self) -> str:
-        """The name rules use for it: concept/value."""
-        return f"{self.concept}/{self.value}"
+    def sent(self) -> _Scope:
+        """The sentence itself."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +156,10 @@ class Pipeline:
         self._context = medspacy.ConText(self.nlp, rules=None, span_attrs=None)
         self._sectionizer = medspacy.Sectionizer(self.nlp, rules=None, span_attrs=None)
         self._find_cues = _by_terms(self._context, "ConText", vocab, "norms")
-        _by_terms(self._phrases, "TargetMatcher", vocab, "norms")
-        _by_terms(self._acronyms, "TargetMatcher", vocab, "words")
+        self._find_targets = (
+            _by_terms(self._phrases, "TargetMatcher", vocab, "norms"),
+            _by_terms(self._acronyms, "TargetMatcher", vocab, "words"),
+        )
         _by_terms(self._sectionizer, "Sectionizer", vocab, "norms")
         self._cues = knowledge.cues
         self._add_concepts(knowledge)
@@ -154,12 +184,17 @@ class Pipeline:
         self._patterns = Patterns(patterns)
         for short, long in knowledge.abbreviations.items():
             # The short form means what the long form means: "LBP" is what "low back pain" is.
-            for span in self._meanings(self.tokenizer(long)):
+            for span in self._meanings(long):
                 self._acronyms.add([target(short, span.label_, pattern=[literal(short.split(" "))])])
 
-    def _meanings(self, doc: Doc) -> list[Span]:
+    def _targets(self, matcher: Any, words: Words) -> list[Span]:
+        """What `matcher`, the inner one of a TargetMatcher, finds: the spans without a document to refer to."""
+        rules, strings = matcher.rule_map, self.nlp.vocab.strings
+        return [Span(start, end, rules[strings[key]].category) for key, start, end in matcher(words)]
+
+    def _meanings(self, long: str) -> list[Span]:
         """The concepts the words of a long form name; parts and what is said of them mean nothing alone."""
-        found = _prune(self._phrases(doc))
+        found = _prune(self._targets(self._find_targets[0], self.tokenizer.cut(long)))
         return [span for span in found if span.label_.partition("/")[0] not in ("part", "change", "quality")]
 
     def _rule(self, rule: Any, term: str, label: str, *, whole: bool = False) -> Any:
@@ -224,47 +259,44 @@ class Pipeline:
         for first, last in blocks(skeleton.sentences):
             start, end = skeleton.sentences[first].start, skeleton.sentences[last - 1].end
             starts = [_first_word(text, s.start, s.end) - start for s in skeleton.sentences[first:last]]
-            doc = self.tokenizer(text[start:end], starts)
-            targets = self._match(doc, text[start:end], set(starts), short)
+            cut = self.tokenizer.cut(text[start:end], starts)
+            targets = self._match(cut, set(starts), short)
             for number, (a, b) in enumerate(given):
-                if start <= a < end:
-                    span = doc.char_span(a - start, min(b, end) - start, f"{GIVEN}/{number}", alignment_mode="expand")
-                    targets.append(span)
-            spans, reaches = self._apply_context(doc, targets, start)
+                if start <= a < end and (here := cut.across(a - start, min(b, end) - start)) is not None:
+                    targets.append(Span(*here, f"{GIVEN}/{number}"))
+            spans, reaches = self._apply_context(cut, targets, start)
             found.extend(spans)
             cues.extend(reaches)
-        found.extend(
-            Raw("level", "|".join(s.values), s.start, s.end, levels=s.values) for s in find_levels(text)
-        )
+        found.extend(Raw("level", "|".join(s.values), s.start, s.end, levels=s.values) for s in find_levels(text))
         found.sort(key=lambda r: (r.start, -r.end))
         for raw in found:
             raw.sentence = skeleton.sentence_at(raw.start)
             sentence = skeleton.sentences[raw.sentence]
-            raw.heading = sentence.heading >= 0 and raw.end <= skeleton.headings[sentence.heading].body and (
-                raw.start >= skeleton.headings[sentence.heading].start
+            raw.heading = (
+                sentence.heading >= 0
+                and raw.end <= skeleton.headings[sentence.heading].body
+                and (raw.start >= skeleton.headings[sentence.heading].start)
             )
         stops = sorted((c.start, c.end) for c in cues if c.cue.says == "terminate")
         risks = risk_sentences(text, skeleton.sentences)
         return Reading(text, skeleton, tuple(found), tuple(cues), tuple(stops), risks)
 
-    def _match(self, doc: Doc, text: str, starts: set[int], short: Sequence[tuple[str, str]]) -> list[Span]:
+    def _match(self, cut: Words, starts: set[int], short: Sequence[tuple[str, str]]) -> list[Span]:
         # A phrase may be broken over two lines of a sentence, and none runs from one sentence into the next.
-        low = _BREAK.sub(lambda m: m.group() if m.end() in starts else " " * len(m.group()), text.lower())
-        found: list[Span] = [*self._phrases(doc), *self._acronyms(doc)]
-        for label, a, b in self._patterns.find(low):
-            span = doc.char_span(a, b, label=label, alignment_mode="expand")
-            if span is not None:
-                found.append(span)
+        low = _BREAK.sub(lambda m: m.group() if m.end() in starts else " " * len(m.group()), cut.text.lower())
+        found = [span for matcher in self._find_targets for span in self._targets(matcher, cut)]
+        written = list(self._patterns.find(low))
         for word, label in short:
-            for match in re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text):
-                span = doc.char_span(match.start(), match.end(), label=label, alignment_mode="expand")
-                if span is not None:
-                    found.append(span)
+            alone = re.finditer(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", cut.text)
+            written.extend((label, match.start(), match.end()) for match in alone)
+        for label, a, b in written:
+            if (here := cut.across(a, b)) is not None:
+                found.append(Span(*here, label))
         return _prune(found)
 
-    def _apply_context(self, doc: Doc, spans: Sequence[Span], offset: int) -> tuple[list[Raw], list[Reach]]:
-        starts, ends = doc.user_data["starts"], doc.user_data["ends"]
-        modifiers, edges = self._reaches(doc, spans)
+    def _apply_context(self, cut: Words, spans: Sequence[Span], offset: int) -> tuple[list[Raw], list[Reach]]:
+        starts, ends = cut.starts, cut.ends
+        modifiers, edges = self._reaches(cut, spans)
         raws: dict[tuple[int, int, str], Raw] = {}
         for span in spans:
             concept, _, value = span.label_.partition("/")
@@ -283,16 +315,17 @@ class Pipeline:
             raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
         return list(raws.values()), list(reaches.values())
 
-    def _reaches(self, doc: Doc, spans: Sequence[Span]) -> tuple[list[Any], list[tuple[Span, Any]]]:
-        """ConText: the cues of `doc`, and which of `spans` each of them reaches.
+    def _reaches(self, cut: Words, spans: Sequence[Span]) -> tuple[list[Any], list[tuple[Span, Any]]]:
+        """ConText: the cues of a text, and which of `spans` each of them reaches.
 
         ConText compares every cue with every span and every other cue of a document; no cue reaches past its sentence,
         so here it is given the sentences one by one.
         """
         new, rules, strings = self._medspacy.ConTextModifier, self._find_cues.rule_map, self.nlp.vocab.strings
-        modifiers = [new(rules[strings[key]], start, end, doc) for key, start, end in self._find_cues(doc)]
+        scopes = _scopes(cut)
+        modifiers = [new(rules[strings[key]], start, end, scopes) for key, start, end in self._find_cues(cut)]
         edges: list[tuple[Span, Any]] = []
-        for cues, targets in _by_sentence(doc, modifiers, spans):
+        for cues, targets in _by_sentence(cut, modifiers, spans):
             graph = self._medspacy.ConTextGraph(targets, cues)
             graph.update_scopes()
             graph.apply_modifiers()
@@ -305,7 +338,7 @@ class Pipeline:
             return []
         out: list[tuple[str, str]] = []
         for short, long in _find_abbreviations(self.nlp, text):
-            out.extend((short, span.label_) for span in self._meanings(self.tokenizer(long)))
+            out.extend((short, span.label_) for span in self._meanings(long))
         return out
 
 
@@ -317,9 +350,7 @@ def _find_abbreviations(nlp: Any, text: str) -> list[tuple[str, str]]:
     # Its matcher for the whole text is empty when the text defines none, and spaCy warns of that.
     detector.global_matcher.add("never", [[{"ORTH": _NEVER}]])
     doc = Doc(nlp.vocab, words=[w for w, _, _ in words(text)])
-    return [
-        (span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8
-    ]
+    return [(span.text, span._.long_form.text) for span in detector(doc)._.abbreviations if 2 <= len(span.text) <= 8]
 
 
 @lru_cache(maxsize=4)
@@ -337,16 +368,23 @@ def _by_terms(component: Any, name: str, vocab: Vocab, form: str) -> Any:
     matcher = getattr(component, f"_{name}__matcher")
     matcher._MedspacyMatcher__matcher = TermMatcher(vocab.strings, form)
     matcher._MedspacyMatcher__phrase_matcher = no_matches
+    matcher._MedspacyMatcher__regex_matcher = no_matches
     return matcher
 
 
-def _by_sentence(doc: Doc, cues: Sequence[Any], spans: Sequence[Span]) -> Iterator[tuple[list[Any], list[Span]]]:
+def _scopes(cut: Words) -> list[_Scope]:
+    """The sentence of each word."""
+    edges = [*sorted(cut.opens), len(cut)]
+    return [scope for start, end in pairwise(edges) for scope in [_Scope(start, end)] * (end - start)]
+
+
+def _by_sentence(cut: Words, cues: Sequence[Any], spans: Sequence[Span]) -> Iterator[tuple[list[Any], list[Span]]]:
     """The cues and spans of each sentence that has both; sentences that one of them lies across go together."""
-    number = [0] * len(doc)  # of the sentence of each word
-    opens = doc.user_data["opens"]
+    number = [0] * len(cut)  # of the sentence of each word
+    opens = cut.opens
     across = {at for cue in cues for at in range(cue.modifier_span[0] + 1, cue.modifier_span[1])}
     across.update(at for span in spans for at in range(span.start + 1, span.end))
-    for at in range(1, len(doc)):
+    for at in range(1, len(cut)):
         number[at] = number[at - 1] + (at in opens and at not in across)
     cues_of: dict[int, list[Any]] = {}
     for cue in cues:
@@ -391,7 +429,9 @@ def _prune(spans: Sequence[Span]) -> list[Span]:
     at: dict[int, list[tuple[int, int, str, str]]] = {}  # those kept, by each of their words
     for start, end, label in sorted(unique, key=lambda key: (key[0] - key[1], key[0])):
         concept = label.partition("/")[0]
-        for other_start, other_end, other_label, other in (one for word in range(start, end) for one in at.get(word, ())):
+        for other_start, other_end, other_label, other in (
+            one for word in range(start, end) for one in at.get(word, ())
+        ):
             if other == concept and (other_end - other_start > end - start or other_label == label):
                 break
             if other_start <= start and end <= other_end and _swallows(other, concept):
@@ -409,4 +449,6 @@ def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
 
 
 def _swallows(outer: str, inner: str) -> bool:
-    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (outer.startswith("other_") and inner == outer.removeprefix("other_"))
+    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (
+        outer.startswith("other_") and inner == outer.removeprefix("other_")
+    )

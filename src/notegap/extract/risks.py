@@ -13,7 +13,10 @@ _HARMS = re.compile(
     r"blood clots?|heart attack|non-?union|anesthe\w+|hoarseness|swallowing|worsen\w*|failure|reaction|pneumothorax|embol\w+|quadripleg\w+|recurrence)\b",
     re.IGNORECASE,
 )
-_MODAL = re.compile(r"\b(?:may|could|can|might|possible|possibility|potential(?:ly)?|danger|development of|requir\w+|would)\b", re.IGNORECASE)
+_MODAL = re.compile(
+    r"\b(?:may|could|can|might|possible|possibility|potential(?:ly)?|danger|development of|requir\w+|would)\b",
+    re.IGNORECASE,
+)
 
 
 def risk_sentences(text: str, sentences: Sequence[Sentence]) -> frozenset[int]:

@@ -33,7 +33,20 @@ _BEGIN = 4
 """Letters that are right in every word."""
 
 # Sections that speak of others, of what may be, or of things named like a disease.
-_NEVER = frozenset({"family_history", "differential", "consent", "allergies", "ros", "exam", "medications", "technique", "vitals", "exam_study"})
+_NEVER = frozenset(
+    {
+        "family_history",
+        "differential",
+        "consent",
+        "allergies",
+        "ros",
+        "exam",
+        "medications",
+        "technique",
+        "vitals",
+        "exam_study",
+    }
+)
 # Marks no name runs over.
 _PART = re.compile(r"[,;:.!?()\[\]\n/*]|\s-\s")
 # No name begins or ends with one of these.
@@ -71,7 +84,10 @@ class Suggester:
         found.sort(key=lambda m: (-m.score, m.start - m.end, m.start, m.code))
         kept: list[Match] = []
         for match in found:
-            if all(m.end <= match.start or match.end <= m.start or (m.start, m.end) == (match.start, match.end) for m in kept):
+            if all(
+                m.end <= match.start or match.end <= m.start or (m.start, m.end) == (match.start, match.end)
+                for m in kept
+            ):
                 kept.append(match)
         return sorted(kept, key=lambda m: (m.start, -m.score, m.code))
 
@@ -94,7 +110,9 @@ class Suggester:
         if not phrases:
             return found
         batches = (list(phrases[first : first + _BATCH]) for first in range(0, len(phrases), _BATCH))
-        for phrase, near in ((p, n) for batch in batches for p, n in zip(batch, self._generator(batch, _NEIGHBORS), strict=True)):
+        for phrase, near in (
+            (p, n) for batch in batches for p, n in zip(batch, self._generator(batch, _NEIGHBORS), strict=True)
+        ):
             scored = [
                 (round(float(score), 2), candidate.concept_id, alias)
                 for candidate in near
@@ -177,7 +195,9 @@ def _parts(text: str, layout: Layout) -> Iterator[tuple[int, int]]:
 @cache
 def _begins() -> frozenset[str]:
     """How the words of names begin."""
-    return frozenset(word[:_BEGIN] for disease in diseases() for name in disease.names for word in _normal(name).split())
+    return frozenset(
+        word[:_BEGIN] for disease in diseases() for name in disease.names for word in _normal(name).split()
+    )
 
 
 def _normal(text: str) -> str:

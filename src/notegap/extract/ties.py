@@ -15,7 +15,7 @@ from notegap.model import REGIONS, Assertion
 
 @dataclass(slots=True)
 class Fact:
-    """A mention in the making."""
+    """A mention in the making. `key` is the name rules use for it: concept/value."""
 
     concept: str
     value: str
@@ -31,11 +31,10 @@ class Fact:
     qualities: tuple[str, ...] = ()
     heading: bool = False
     components: tuple[Raw, ...] = field(default=())
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """The name rules use for it: concept/value."""
-        return f"{self.concept}/{self.value}"
+    def __post_init__(self) -> None:
+        self.key = f"{self.concept}/{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,14 @@ class Place:
     sentence: int
 
 
-_AT = re.compile(r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$", re.IGNORECASE)
-_LISTED = re.compile(r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$", re.IGNORECASE)
-TIED = frozenset({"finding", "ligament", "mechanism", "surgery", "disease", "neuro", "imaging", "treatment"})
+_AT = re.compile(
+    r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$",
+    re.IGNORECASE,
+)
+_LISTED = re.compile(
+    r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$",
+    re.IGNORECASE,
+)
 
 
 def places(spans: Sequence[Raw]) -> list[Place]:
@@ -84,7 +88,11 @@ def tie_places(text: str, facts: Sequence[Fact], found: Sequence[Place], layout:
         chosen = _nearest(text, fact, here, told.get(fact.sentence, ())) if here else []
         if not chosen:
             chosen = inherited.get(fact.sentence, [])
-        if not chosen and (kind.study or layout.sentences[fact.sentence].section in ("imaging", "impression", "technique")) and title:
+        if (
+            not chosen
+            and (kind.study or layout.sentences[fact.sentence].section in ("imaging", "impression", "technique"))
+            and title
+        ):
             chosen = title
         if not chosen and len(every) == 1 and fact.concept != "disease":
             fact.at = tuple(every)
@@ -117,7 +125,13 @@ def _nearest(text: str, fact: Fact, here: Sequence[Place], others: Sequence[Fact
         else:
             groups.append([place])
     if len(groups) == 1 or len(others) <= 1:
-        return [p for g in groups for p in g] if len(others) <= 1 and _one_clause(text, fact, groups) else groups[0] if len(groups) == 1 else _best(text, fact, groups)
+        return (
+            [p for g in groups for p in g]
+            if len(others) <= 1 and _one_clause(text, fact, groups)
+            else groups[0]
+            if len(groups) == 1
+            else _best(text, fact, groups)
+        )
     return _best(text, fact, groups)
 
 
@@ -140,7 +154,9 @@ def _best(text: str, fact: Fact, groups: Sequence[list[Place]]) -> list[Place]:
             cost += -2.0 if introduced else 2.5
         elif nearest.end <= fact.start:
             cost += -0.5
-        cost += 4.0 * between.count(";") + 1.0 * between.count(",") + 3.0 * len(re.findall(r"\bbut\b|\bwith no\b", between))
+        cost += (
+            4.0 * between.count(";") + 1.0 * between.count(",") + 3.0 * len(re.findall(r"\bbut\b|\bwith no\b", between))
+        )
         if best is None or cost < best[0]:
             best = (cost, group)
     return _finer(best[1], groups) if best else []
@@ -157,7 +173,10 @@ def _finer(group: list[Place], groups: Sequence[list[Place]]) -> list[Place]:
 
 _WHERE = re.compile(r"^[\s,]*(?:levels?[\s,]*)?(?:where|at which)\b", re.IGNORECASE)
 # A line of a report that goes on with the line before it, and one that speaks of the whole study.
-_GOES_ON = re.compile(r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)",
+    re.IGNORECASE,
+)
 _WHOLE = re.compile(
     r"^[\W_]*(?:(?:there (?:is|are)|rest of|the|otherwise|remaining)\s+)*(?:no\b|nil\b|without|normal|adequate|multi-?level|multiple|features?\b|spinal canal|(?:the )?(?:bony )?spinal|diffuse multi|"
     r"de[ns]?h?ydrat\w+|d[ei]s+i[cs]+at\w+|degenerat\w+|loss of|straighten\w*|mild scolio\w*|scolio\w*|rest\b|other\b|unremarkable|intact|preserved)",
@@ -189,7 +208,14 @@ def _inherited(text: str, found: Sequence[Place], layout: Layout, *, report: boo
         if "\n\n" in text[max(0, sentence.start - 2) : sentence.start]:
             current = [p for p in current if p.heading]
         lead = [p for p in here if len(text[sentence.start : p.start].split()) <= 3]
-        if report and not here and sentence.line != line and not labelled and _WHOLE.match(body) and not _GOES_ON.match(body):
+        if (
+            report
+            and not here
+            and sentence.line != line
+            and not labelled
+            and _WHOLE.match(body)
+            and not _GOES_ON.match(body)
+        ):
             current = []  # in a report a line of its own that names no level is said of the study
         line = sentence.line
         if current and not here:
@@ -225,14 +251,18 @@ def tie_sources(text: str, facts: Sequence[Fact], layout: Layout, kind: Kind) ->
     per_sentence: dict[int, tuple[str, ...]] = {}
     for number, sentence in enumerate(layout.sentences):
         here = by_sentence.get(number, [])
-        if last is not None and (sentence.section != last[0] or "\n\n" in text[max(0, sentence.start - 2) : sentence.start]):
+        if last is not None and (
+            sentence.section != last[0] or "\n\n" in text[max(0, sentence.start - 2) : sentence.start]
+        ):
             running = ()
         last = (sentence.section, sentence.heading)
         if here:
             running = tuple(dict.fromkeys(f.value for f in here))
             labelled = sentence.heading if any(f.heading for f in here) else -1
         source: tuple[str, ...] = ()
-        if sentence.section in ("operation",) or (kind.operative and sentence.section in ("procedure", "postop_diagnosis")):
+        if sentence.section in ("operation",) or (
+            kind.operative and sentence.section in ("procedure", "postop_diagnosis")
+        ):
             source = ("operation",)
         elif here:
             source = running
@@ -268,6 +298,12 @@ _CAUSE_FIRST = re.compile(
 )
 _BESIDE = re.compile(
     r"\b(?:associated with|accompanied by|along with|together with|in association with|in combination with|alongside|coexist\w*|concomitant|in (?:a|an|the) (?:patient|setting|context)|in conjunction with)\b",
+    re.IGNORECASE,
+)
+_ADJECTIVE = re.compile(r"(?:ic|ous|al|ar)$", re.IGNORECASE)
+# Between the adjective and its noun stand other adjectives, no person and no joining word: "diabetic patient with kyphosis".
+_OF_ONE_NAME = re.compile(
+    r"\s(?:(?:insufficiency|compression|fragility|pathologic(?:al)?|vertebral|spinal|sacral|lumbar|thoracic|cervical|wedge|burst)\s){0,2}$",
     re.IGNORECASE,
 )
 _CAUSES = frozenset({"finding", "disease", "mechanism", "surgery", "ligament", "disorder", "course"})
@@ -313,6 +349,13 @@ def _relation(text: str, effect: Fact, cause: Fact) -> str:
         joined = between + text[effect.start : effect.end]
         if _CAUSE_FIRST.search(joined) and not _EFFECT_FIRST.search(between):
             return "due"
+        # "Osteoporotic insufficiency fracture": the adjective names the cause.
+        if (
+            cause.concept == "disease"
+            and _ADJECTIVE.search(text[cause.start : cause.end])
+            and _OF_ONE_NAME.match(between)
+        ):
+            return "due"
         return "beside" if _BESIDE.search(between) else ""
     return "due" if cause.concept in ("disease", "mechanism") and effect.concept in ("finding", "disorder") else ""
 
@@ -334,6 +377,10 @@ def tie_qualities(text: str, facts: Sequence[Fact], spans: Sequence[Raw]) -> Non
                 continue
             between = text[raw.end : fact.start] if raw.end <= fact.start else text[fact.end : raw.start]
             reach = 6 if raw.end <= fact.start else 5
-            if len(between.split()) <= reach and not re.search(r"[;:]|\b(?:but|no|without|and no)\b", between) and between.count(",") <= 1:
+            if (
+                len(between.split()) <= reach
+                and not re.search(r"[;:]|\b(?:but|no|without|and no)\b", between)
+                and between.count(",") <= 1
+            ):
                 found.append(raw.value)
         fact.qualities = tuple(dict.fromkeys(found))

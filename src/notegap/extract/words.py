@@ -9,8 +9,11 @@ phrase broken over two lines all match the term "flexion extension", and offsets
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -155,11 +158,40 @@ class Speller:
         return best[1] if best else norm
 
 
-class Tokenizer:
-    """spaCy's tokenizer slot: text → Doc.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text, by number: their two forms and where they stand.
 
-    `doc.user_data` holds, by token, the two forms of words ("norms", "words") and the offsets of the word without
-    what clings to it ("starts", "ends"), and the numbers of the tokens that open a sentence ("opens").
+    `norms` and `words` are the two forms; `starts` and `ends` the offsets of the word without what clings to it;
+    `opens` the words that open a sentence; `edges` where the stretches of text that belong to each word begin, with
+    the end of the last.
+    """
+
+    text: str = field(repr=False)
+    norms: Sequence[str] = field(repr=False)
+    words: Sequence[str] = field(repr=False)
+    starts: Sequence[int]
+    ends: Sequence[int]
+    opens: frozenset[int]
+    edges: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def across(self, start: int, end: int) -> tuple[int, int] | None:
+        """The words that the characters from `start` to `end` lie in, as spaCy's `char_span` expands to them."""
+        if end > self.edges[-1]:
+            return None
+        first = bisect_right(self.edges, start) - 1
+        if start == self.edges[first + 1] - 1 > self.edges[first] and self.text[start] == " ":
+            first += 1  # the space after a word is no part of it
+        return first, bisect_right(self.edges, end - 1)
+
+
+class Tokenizer:
+    """spaCy's tokenizer slot: text → Doc, with its Words in `doc.user_data["words"]`.
+
+    Reading needs only the Words (`cut`), and to build a Doc takes longer than to find them.
     """
 
     def __init__(self, vocab: Vocab, speller: Speller) -> None:
@@ -168,8 +200,21 @@ class Tokenizer:
 
     def __call__(self, text: str, sentence_starts: Iterable[int] = ()) -> Doc:
         """Tokenize `text`; `sentence_starts` are character offsets where a sentence begins."""
+        cut = self.cut(text, sentence_starts)
+        pieces, spaces = [], []
+        for start, end in pairwise(cut.edges):
+            has_space = text[end - 1] == " " and end - start > 1
+            pieces.append(text[start : end - has_space])
+            spaces.append(has_space)
+        doc = Doc(self.vocab, words=pieces, spaces=spaces, sent_starts=[i in cut.opens for i in range(len(cut))])
+        doc.user_data["words"] = cut
+        return doc
+
+    def cut(self, text: str, sentence_starts: Iterable[int] = ()) -> Words:
+        """The words of `text`."""
         found: list[tuple[str, int, int]] = []
-        for word, start, end in words(text):
+        for match in _WORD.finditer(text):
+            word, start, end = match.group(), match.start(), match.end()
             # A hyphen or slash between two words clings to the first; one before a word ("-fracture") stands alone.
             if word in _CLINGS and found and found[-1][2] == start and text[end : end + 1].strip():
                 before = found[-1][0]
@@ -178,19 +223,14 @@ class Tokenizer:
             found.append((word, start, end))
         if not found and text:
             found.append((text, 0, len(text)))
-        pieces, spaces = [], []
-        starts = [0] + [start for _, start, _ in found[1:]] + [len(text)]
-        for i in range(len(found)):
-            piece = text[starts[i] : starts[i + 1]]
-            has_space = piece.endswith(" ") and len(piece) > 1
-            pieces.append(piece[:-1] if has_space else piece)
-            spaces.append(has_space)
         begins = set(sentence_starts)
-        opens = [i == 0 or start in begins for i, (_, start, _) in enumerate(found)]
-        doc = Doc(self.vocab, words=pieces, spaces=spaces, sent_starts=opens)
-        doc.user_data["norms"] = [self.speller(word) for word, _, _ in found]
-        doc.user_data["words"] = [word for word, _, _ in found]
-        doc.user_data["starts"] = [start for _, start, _ in found]
-        doc.user_data["ends"] = [end for _, _, end in found]
-        doc.user_data["opens"] = frozenset(i for i, opened in enumerate(opens) if opened)
-        return doc
+        starts = [start for _, start, _ in found]
+        return Words(
+            text=text,
+            norms=[self.speller(word) for word, _, _ in found],
+            words=[word for word, _, _ in found],
+            starts=starts,
+            ends=[end for _, _, end in found],
+            opens=frozenset(i for i, start in enumerate(starts) if i == 0 or start in begins),
+            edges=[0, *starts[1:], len(text)] if found else [0],
+        )

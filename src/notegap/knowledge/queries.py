@@ -91,7 +91,7 @@ def _item(view: View) -> QueryItem:
     fields = mapping(
         view,
         required=("item",),
-        optional=("changes", "when", "after", "presumes", "unless_placed", "unless_elsewhere", "ask"),
+        optional=("changes", "when", "after", "presumes", "unless_placed", "unless_elsewhere", "unless_raised", "ask"),
     )
     name = text(fields["item"])
     if name != ANY_ITEM and _ITEM.fullmatch(name) is None:
@@ -99,9 +99,9 @@ def _item(view: View) -> QueryItem:
     family = name.partition("/")[0]
     if name != ANY_ITEM:
         fields["item"].use("item", name)
-    after = texts(fields["after"]) if "after" in fields else ()
-    for element in elements(fields["after"]) if "after" in fields else ():
-        element.use("item", f"{family}/{text(element)}")
+    for key in ("after", "unless_raised"):
+        for element in elements(fields[key]) if key in fields else ():
+            element.use("item", f"{family}/{text(element)}")
     usual = QueryItem(item=name)
     return QueryItem(
         item=name,
@@ -109,10 +109,11 @@ def _item(view: View) -> QueryItem:
         changes=Changes(choice(fields["changes"], [c.value for c in Changes], "change"))
         if "changes" in fields
         else None,
-        after=after,
+        after=texts(fields["after"]) if "after" in fields else (),
         presumes=_keys(fields["presumes"], condition=True) if "presumes" in fields else (),
         unless_placed="unless_placed" in fields and flag(fields["unless_placed"]),
         unless_elsewhere="unless_elsewhere" in fields and flag(fields["unless_elsewhere"]),
+        unless_raised=texts(fields["unless_raised"]) if "unless_raised" in fields else (),
         ask=_ask(fields["ask"]) if "ask" in fields else "",
         line=view.place.line,
     )

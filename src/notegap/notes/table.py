@@ -135,7 +135,7 @@ def _one_file(path: Path, note_id: str, where: str, options: NoteOptions, say: S
 
 def _read_stdin(options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     if options.input_format is None:
-        yield from _json_lines(stdin_bytes(), "stdin", options, say)
+        yield from read_json_lines(stdin_bytes(), "stdin", options, say)
     else:
         yield from read_file(STDIN, options, say=lambda remark: say("standard input", remark))
 
@@ -148,14 +148,19 @@ def _read_table(
     except OSError as error:
         raise cannot_read(where, error) from None
     with file:
-        rows = _csv_rows(file, path.name, options, say) if csv_format else _json_lines(file, path.name, options, say)
+        rows = (
+            _csv_rows(file, path.name, options, say) if csv_format else read_json_lines(file, path.name, options, say)
+        )
         yield from rows
 
 
 # ── JSON Lines ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _json_lines(file: BinaryIO, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+def read_json_lines(
+    file: BinaryIO, name: str, options: NoteOptions, say: Saying = _unsaid
+) -> Iterator[Note | RowError]:
+    """The notes of an open file of JSON Lines; `name` says where a row stands ("export.jsonl:12")."""
     name = printable(name)
     limit = options.max_bytes * _JSON_GROWTH + _JSON_ROOM
     number = 0
@@ -204,6 +209,18 @@ def _json_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Not
     note_id = where
     try:
         row = _parse_json(line, where, say)
+        note_id = _id(row.get("id"), where)
+        return _note(row, note_id, options)
+    except _RowRefusedError as refused:
+        return RowError(note_id, where, str(refused))
+
+
+def read_row(row: object, where: str, options: NoteOptions) -> Note | RowError:
+    """The note of one JSON value; `where` says where it stands ("note:12")."""
+    note_id = where
+    try:
+        if not isinstance(row, dict):
+            raise _RowRefusedError("not a JSON object with a field `text`")
         note_id = _id(row.get("id"), where)
         return _note(row, note_id, options)
     except _RowRefusedError as refused:

@@ -10,9 +10,7 @@ from notegap.model import REGIONS, RulePart
 from notegap.query.parts import Part, QueryParts
 
 _WORD = re.compile(r"\w[\w'’.-]*")
-_LAST = re.compile(
-    r"(?:none|not |no |yes|other|unable|undetermined|clinically undetermined|cannot|unknown)\b", re.IGNORECASE
-)
+_LAST = re.compile(r"(?:clinically )?(?:none|not |no |yes|other|unable|undetermined|cannot|unknown)\b", re.IGNORECASE)
 _EMPHASIS = re.compile(r"\*\*(?=\S)[^*\n]+\*\*|(?<!\w)__(?=\S)[^_\n]+__(?!\w)|<(b|strong|mark|u)>[^<\n]*</\1>")
 _LEVEL = re.compile(r"\b([CTLS])(\d{1,2})\b")
 _SPINE = "CTLS"

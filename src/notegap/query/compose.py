@@ -44,6 +44,9 @@ MOST_INDICATORS = 4
 MOST_CONTRARY = 2
 
 _DENIALS = frozenset({Assertion.NEGATED, Assertion.FAMILY, Assertion.HISTORICAL})
+_STATED = frozenset({Assertion.AFFIRMED, Assertion.UNCERTAIN})
+# A relative's disease says nothing of the patient's spine, unless it decided the finding: then it is shown anyway.
+_BESIDE = frozenset({Assertion.HYPOTHETICAL, Assertion.FAMILY})
 _PLACES = frozenset({"region", "level"})
 _RANK = tuple(Changes)
 _OTHER = "Other (please specify)"
@@ -217,12 +220,28 @@ def _too_early(case: _Case) -> Unasked | None:
         # Nothing is unclear: the condition has another code of this family.
         return Unasked(case.finding.id, "the note documents it in another region than the code's")
     status = {finding.item: finding.status for finding in case.check.findings}
+    instead = [item for item in case.item.unless_raised if status.get(item) is Status.RAISED]
+    if instead:
+        return Unasked(case.finding.id, f"the note tells of {', '.join(instead)}")
     waiting = [item for item in case.item.after if status.get(item) is not Status.MET]
     if waiting:
         return Unasked(case.finding.id, f"waits for {', '.join(waiting)}")
-    if case.item.presumes and not any(_affirmed(case.item.presumes, case)):
+    if not _grounded(case):
         return Unasked(case.finding.id, "the note does not state what the question presumes")
+    if _changes(case) is Changes.SUPPORT and not any(m.assertion in _STATED for m in case.condition):
+        return Unasked(case.finding.id, "the note does not state what the answer would support")
     return None
+
+
+def _grounded(case: _Case) -> bool:
+    """Whether the note affirms what the question presumes, or doubts it and is asked how the doubt stands."""
+    if not case.item.presumes or any(_affirmed(case.item.presumes, case)):
+        return True
+    form = _form(case)
+    if form is None or not form.choices:
+        return False
+    doubted = {(evidence.start, evidence.end) for evidence in case.finding.evidence}
+    return any((m.start, m.end) in doubted and _rank(m, case.item.presumes, case) is not None for m in case.mentions)
 
 
 # ── writing one query ───────────────────────────────────────────────────────────────────────────
@@ -230,7 +249,7 @@ def _too_early(case: _Case) -> Unasked | None:
 
 def _write(case: _Case) -> Query | Unasked:
     """The query for one finding: the fullest that stays within the words a query may have."""
-    form = next((form for form in case.template.forms if _fits(form, case)), None)
+    form = _form(case)
     offered = _offered(form, case) if form is not None else {}
     quoted = _quoted(case, [mention for mentions in offered.values() for mention in mentions])
     if not quoted:
@@ -268,7 +287,7 @@ def _query(
         findings=(finding.id,),
         template=case.template.id,
         trigger=case.template.trigger,
-        changes=case.item.changes or _usual_change(case),
+        changes=_changes(case),
         kind=kind,
         title=case.template.title,
         question=ask or case.item.ask or finding.ask,
@@ -279,8 +298,10 @@ def _query(
     )
 
 
-def _usual_change(case: _Case) -> Changes:
-    """What the answer changes, where the template does not say."""
+def _changes(case: _Case) -> Changes:
+    """What the answer changes: what the template says, else what follows from the item."""
+    if case.item.changes is not None:
+        return case.item.changes
     finding = case.finding
     if finding.alert is not None:
         return Changes.CONFLICT if finding.alert is AlertKind.CONFLICT else Changes.SPECIFICITY
@@ -291,6 +312,10 @@ def _usual_change(case: _Case) -> Changes:
 
 
 # ── forms and options ───────────────────────────────────────────────────────────────────────────
+
+
+def _form(case: _Case) -> QueryForm | None:
+    return next((form for form in case.template.forms if _fits(form, case)), None)
 
 
 def _fits(form: QueryForm, case: _Case) -> bool:
@@ -336,7 +361,7 @@ def _quoted(case: _Case, supporting: Sequence[Mention]) -> list[Indicator]:
     named = [
         mention
         for _, mention in sorted(
-            ((rank, m) for rank, m in ranks if rank is not None and m.assertion is not Assertion.HYPOTHETICAL),
+            ((rank, m) for rank, m in ranks if rank is not None and m.assertion not in _BESIDE),
             key=lambda ranked: (ranked[0], ranked[1].start),
         )
     ]

@@ -54,7 +54,7 @@ _CLOSED = re.compile(
 )
 _QUOTE = re.compile(r"“[^”]*”|«[^»]*»|\"[^\"\n]*\"|^[ \t]*>[^\n]*$", re.MULTILINE)
 _BOX = re.compile(r"\[[ xX_]?\]|[☐☑☒□◯○❏❑▢]|\(\s?\)|(?<!\w)_{2,}(?=\s*[A-Za-z])")
-_BULLET = re.compile(r"[ \t]*(?:[-*•·+]|\d{1,2}[.)]|[a-hA-H][.)])[ \t]+(?=\S)")
+_BULLET = re.compile(r"[ \t]*(?:[-*•·+–▪■‣➢]|[oO](?= +[A-Z])|\d{1,2}[.)]|[a-hA-H][.)])[ \t]+(?=\S)")
 _HEADING = re.compile(
     r"[ \t]*(?:#{1,6}[ \t]+|\*\*)?(?:(?:query )?title|subject|re|regarding)[ \t]*:[ \t]*", re.IGNORECASE
 )
@@ -65,8 +65,8 @@ _ADMINISTRATIVE = re.compile(
 _RULER = re.compile(r"[ \t]*(?:-{3,}|={3,}|\*{3,})[ \t]*")
 _END = re.compile(r"\?+|[.!:](?=\s|$)")
 _REQUEST = re.compile(
-    r"\b(?:please|kindly) (?:advise|choose|clarify|define|describe|document|explain|identify|indicate|provide|respond|"
-    r"select|specify|state)\b(?! (?:your (?:answer|response)|in an addendum))",
+    r"\b(?:please|kindly) (?:advise|choose|clarify|confirm|define|describe|document|explain|identify|indicate|provide|"
+    r"respond|select|specify|state)\b(?! (?:your (?:answer|response)|in an addendum))",
     re.IGNORECASE,
 )
 _INDICATORS = re.compile(

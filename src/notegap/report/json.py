@@ -63,12 +63,22 @@ def jsonl_error(note_id: str, message: str, where: str) -> str:
 
 def json_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
     """What was read in a note, indented."""
-    return _indented(_mentions(note, mentions))
+    return _indented(mentions_as_dict(note, mentions))
 
 
 def jsonl_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
     """What was read in a note, on one line."""
-    return one_line(_mentions(note, mentions))
+    return one_line(mentions_as_dict(note, mentions))
+
+
+def mentions_as_dict(note: Note, mentions: Iterable[Mention]) -> dict[str, Any]:
+    """What was read in a note, in its published shape."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": note.id,
+        "notegap": notegap.__version__,
+        "mentions": [mention_as_dict(mention) for mention in mentions],
+    } | _metadata(note)
 
 
 def mention_as_dict(mention: Mention) -> dict[str, Any]:
@@ -96,15 +106,6 @@ def _indented(value: object) -> str:
 
 def _error(note_id: str, message: str, where: str) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "id": note_id, "error": {"message": message, "where": where}}
-
-
-def _mentions(note: Note, mentions: Iterable[Mention]) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "id": note.id,
-        "notegap": notegap.__version__,
-        "mentions": [mention_as_dict(mention) for mention in mentions],
-    } | _metadata(note)
 
 
 def _metadata(note: Note) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,10 +31,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from notegap.config import Config, OidcTable
 from notegap.errors import StoreError, UsageError
+from notegap.service.clients import CLIENT
 from notegap.service.database import METADATA, Database, now, stamp
 from notegap.service.guard import LOGGER
-from notegap.service.principal import CLIENT, LOCAL, PRINCIPAL, ROLES, SCOPES, Principal, allowed
-from notegap.service.problems import problem
+from notegap.service.principal import LOCAL, PRINCIPAL, ROLES, SCOPES, Principal, allowed
+from notegap.service.problems import failure
 
 KEYS = Table(
     "api_keys",
@@ -53,6 +55,8 @@ KEYS = Table(
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """How a token may be signed: with a private key, never with a secret that we would have too, never not at all."""
 
+_BEARER = 'Bearer realm="notegap"'
+_BASIC = f'{_BEARER}, Basic realm="notegap: a key as the password, any user name", charset="UTF-8"'
 _PREFIX = "ngk_"
 _LONGEST_TOKEN = 8192
 _LONGEST_TENANT, _LONGEST_CLIENT = 100, 200
@@ -65,15 +69,18 @@ _SCOPE_PREFIX = "notegap:"
 # ── what an endpoint asks for ───────────────────────────────────────────────────────────────────
 
 
-def require(scope: str) -> Callable[[Request], Awaitable[Principal]]:
-    """A dependency that gives who asks, and lets only those in who have the scope."""
+def require(scope: str, *, browser: bool = False) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency that gives who asks, and lets only those in who have the scope.
+
+    With `browser`, somebody at a browser is asked for a key by the browser itself.
+    """
     if scope not in SCOPES:
         raise ValueError(f"there is no scope {scope!r}")
 
     async def principal(request: Request) -> Principal:
         who: Principal | None = request.scope.get(PRINCIPAL)
         if who is None:
-            raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": 'Bearer realm="notegap"'})
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": _BASIC if browser else _BEARER})
         if not who.may(scope):
             raise HTTPException(HTTPStatus.FORBIDDEN)
         return who
@@ -101,7 +108,11 @@ class Identify:
                 who = await run_in_threadpool(access.principal, authorization) if authorization else access.nobody
             except StoreError as error:
                 LOGGER.error("%s", error)
-                away = problem(HTTPStatus.SERVICE_UNAVAILABLE, "Who asks cannot be found out now; nothing was done.")
+                away = failure(
+                    scope["path"],
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "Who asks cannot be found out now; nothing was done.",
+                )
                 await away(scope, receive, send)
                 return
             scope[PRINCIPAL] = who
@@ -139,11 +150,24 @@ class Access:
             return self.nobody
         kind, _, credential = authorization.partition(" ")
         credential = credential.strip()
+        if kind.lower() == "basic":
+            kind, credential = "bearer", _password(credential)
+            # What a person types into a browser is a key; a token would be gone before the note is written.
+            if not credential.startswith(_PREFIX):
+                return None
         if kind.lower() != "bearer" or not credential or len(credential) > _LONGEST_TOKEN or not credential.isascii():
             return None
         if credential.startswith(_PREFIX):
             return self._keys.principal(credential) if self._keys is not None else None
         return self._tokens.principal(credential) if self._tokens is not None else None
+
+
+def _password(credential: str) -> str:
+    """The password of HTTP Basic; "" when it is none."""
+    try:
+        return b64decode(credential[:_LONGEST_TOKEN], validate=True).decode("ascii").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 # ── API keys ────────────────────────────────────────────────────────────────────────────────────

@@ -39,6 +39,7 @@ Exit codes:
 _PACKAGES = {
     "fastapi": "fastapi",
     "uvicorn": "uvicorn",
+    "prometheus_client": "prometheus-client",
     "sqlalchemy": "SQLAlchemy",
     "psycopg": "psycopg",
     "cryptography": "cryptography",

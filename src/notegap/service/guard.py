@@ -6,13 +6,15 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
+from types import MappingProxyType
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notegap.config import Networks
 from notegap.errors import crash_site
-from notegap.service.problems import problem
+from notegap.service.problems import failure
 
 LOGGER = logging.getLogger("notegap.service")
 """Where a crash is told: its type and its place, never its message, which may hold words of a note."""
@@ -36,14 +38,32 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 
 class Guard:
-    """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message."""
+    """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message.
+
+    Web applications of `origins` may ask for what lies under `shared`, nobody else's for anything.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: frozenset[str], max_body: int, secure: bool = False, proxies: Networks = ()
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str],
+        max_body: int,
+        max_bodies: Mapping[str, int] = MappingProxyType({}),
+        origins: frozenset[str] = frozenset(),
+        shared: str = "",
+        secure: bool = False,
+        proxies: Networks = (),
     ) -> None:
+        """`max_bodies`: the paths whose bodies may be longer or shorter than `max_body`. `secure`: clients come over
+        HTTPS; with `proxies`, through one of them.
+        """
         self.app = app
         self.hosts = hosts
         self.max_body = max_body
+        self.max_bodies = max_bodies
+        self.origins = origins
+        self.shared = shared
         self.scheme = "https" if secure else "http"
         self.headers = {**HEADERS, "Strict-Transport-Security": HSTS} if secure else HEADERS
         self.proxies = proxies
@@ -54,6 +74,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = False
+        path = scope["path"]
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
@@ -64,11 +85,14 @@ class Guard:
 
         refused = self._refusal(scope)
         if refused is not None:
-            await problem(*refused)(scope, receive, send_guarded)
+            await failure(path, *refused)(scope, receive, send_guarded)
             return
-        body = await _read(receive, self.max_body)
+        try:
+            body = await _read(receive, self._max_body(scope))
+        except ClientDisconnect:
+            return
         if body is None:
-            too_long = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
+            too_long = failure(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit.")
             await too_long(scope, receive, send_guarded)
             return
         try:
@@ -77,8 +101,11 @@ class Guard:
             LOGGER.error("notegap broke: %s", crash_site(error))  # noqa: TRY400 - a traceback quotes the message
             # An answer that has begun is cut off, which the browser sees.
             if not started:
-                broke = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
+                broke = failure(path, HTTPStatus.INTERNAL_SERVER_ERROR, "notegap broke; nothing was checked.")
                 await broke(scope, receive, send_guarded)
+
+    def _max_body(self, scope: Scope) -> int:
+        return self.max_bodies.get(scope["path"], self.max_body)
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
@@ -90,10 +117,14 @@ class Guard:
             return HTTPStatus.MISDIRECTED_REQUEST, "This address is not served here."
         if scope["method"] not in _SAFE:
             origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-            if origin != f"{self.scheme}://{host}" if origin is not None else site not in (None, "same-origin", "none"):
+            if origin in self.origins and under(scope["path"], self.shared):
+                pass  # what it may do is CORS's to say
+            elif (
+                origin != f"{self.scheme}://{host}" if origin is not None else site not in (None, "same-origin", "none")
+            ):
                 return HTTPStatus.FORBIDDEN, "Another site may not ask in this page's name."
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.max_body:
+        if length.isdigit() and int(length) > self._max_body(scope):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is longer than the limit."
         return None
 
@@ -108,13 +139,18 @@ class Guard:
         return known and headers.get("x-forwarded-proto", "") == "https"
 
 
+def under(path: str, prefix: str) -> bool:
+    """Whether `path` is `prefix` or lies below it."""
+    return bool(prefix) and (path == prefix or path.startswith(f"{prefix}/"))
+
+
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The body of a request; None when it is longer than `most`."""
+    """The body of a request; None when it is longer than `most`. Half a body is none: raises ClientDisconnect."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body)
+            raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > most:
             return None

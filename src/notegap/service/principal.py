@@ -9,9 +9,6 @@ from types import MappingProxyType
 PRINCIPAL = "notegap.principal"
 """The key of a request's scope that holds who asks; None when nobody that is known."""
 
-CLIENT = "notegap.client"
-"""The key of a request's scope that holds the name by which a client is told from every other one."""
-
 SCOPES: Mapping[str, str] = MappingProxyType(
     {
         "check": "check a note, and use the page",

@@ -10,18 +10,33 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from notegap.config import NO_KEYS, Config, KeyRing
 from notegap.errors import StoreError
 from notegap.model import Note, Report
 from notegap.report.json import as_dict
 from notegap.service.database import METADATA, Database, now, stamp
+from notegap.service.guard import LOGGER
 from notegap.service.sealing import decrypt, encrypt
 
 COUNTS = Table(
@@ -95,6 +110,7 @@ _KEPT_INSIDE = frozenset(
 )
 
 _PURGE_EVERY = 3600.0
+_FLUSH_AFTER = 1.0
 _MOST_LISTED = 1000
 
 
@@ -129,6 +145,9 @@ class Store:
         self._retention = timedelta(days=retention_days)
         self._purged = -_PURGE_EVERY
         self._purging = threading.Lock()
+        self._waiting: dict[tuple[str, str], Counter[str]] = {}
+        self._waits = threading.Lock()
+        self._flusher: threading.Timer | None = None
         database.ensure(COUNTS, REPORTS)
 
     @classmethod
@@ -146,22 +165,27 @@ class Store:
     def record(self, report: Report, *, tenant: str, client: str) -> str | None:
         """Count a report's findings, and keep as much of it as is to be kept; the id of that, or None."""
         self._purge_now_and_then()
-        kept_id = str(uuid.uuid4()) if self.keep != "counts" else None
+        if self.keep == "counts":
+            self._count_soon(tenant, _countable(report))
+            return None
+        kept_id = str(uuid.uuid4())
         with self.database.write() as connection:
-            self._count(connection, tenant, _countable(report))
-            if kept_id is not None:
-                key_id, body = self._sealed(self._body(report), tenant, kept_id)
-                row = {"id": kept_id, "tenant": tenant, "client": client, "at": now(), "kept": self.keep}
-                connection.execute(insert(REPORTS).values(**row, key_id=key_id, body=body))
+            self.add(connection, tenant, _countable(report))
+            key_id, body = self._sealed(self._body(report), tenant, kept_id)
+            row = {"id": kept_id, "tenant": tenant, "client": client, "at": now(), "kept": self.keep}
+            connection.execute(insert(REPORTS).values(**row, key_id=key_id, body=body))
         return kept_id
 
     def count(self, name: str, *, tenant: str, number: int = 1) -> None:
         """Add to a count of our own naming ("cds cards shown"); never name one with a word that a client sent."""
         with self.database.write() as connection:
-            self._count(connection, tenant, {name: number})
+            self.add(connection, tenant, {name: number})
 
-    def _count(self, connection: Any, tenant: str, numbers: Mapping[str, int]) -> None:
-        day = datetime.now(UTC).date().isoformat()
+    def add(self, connection: Connection, tenant: str, numbers: Mapping[str, int], day: str = "") -> None:
+        """Add to counts, as `count` does, in a transaction of whoever calls."""
+        if not numbers:
+            return
+        day = day or _today()
         # In order: two transactions that lock the same rows in another order would wait for each other.
         rows = [
             {"tenant": tenant, "day": day, "name": name, "number": number} for name, number in sorted(numbers.items())
@@ -170,6 +194,38 @@ class Store:
         key = [COUNTS.c.tenant, COUNTS.c.day, COUNTS.c.name]
         summed = {"number": COUNTS.c.number + added.excluded.number}
         connection.execute(added.on_conflict_do_update(index_elements=key, set_=summed), rows)
+
+    def flush(self) -> None:
+        """Write the counts that wait."""
+        with self._waits:
+            waiting, self._waiting, self._flusher = self._waiting, {}, None
+        if not waiting:
+            return
+        try:
+            with self.database.write() as connection:
+                for (tenant, day), numbers in sorted(waiting.items()):
+                    self.add(connection, tenant, numbers, day)
+        except StoreError:
+            with self._waits:
+                for key, numbers in waiting.items():
+                    self._waiting.setdefault(key, Counter()).update(numbers)
+            raise
+
+    def _count_soon(self, tenant: str, numbers: Mapping[str, int]) -> None:
+        """Count within a second: a note's answer does not wait for a disk that holds nothing of it."""
+        with self._waits:
+            self._waiting.setdefault((tenant, _today()), Counter()).update(numbers)
+            if self._flusher is None:
+                self._flusher = threading.Timer(_FLUSH_AFTER, self._flush_aside)
+                self._flusher.daemon = True
+                self._flusher.start()
+
+    def _flush_aside(self) -> None:
+        try:
+            self.flush()
+        except StoreError as error:
+            # They wait for the next one.
+            LOGGER.error("%s", error)
 
     def _body(self, report: Report) -> dict[str, Any]:
         shape = as_dict(report)
@@ -202,6 +258,7 @@ class Store:
 
     def counts(self, *, tenant: str, since: str = "") -> dict[str, int]:
         """How often each thing was counted, on the day `since` (2026-04-30) and later."""
+        self.flush()
         wanted = (
             select(COUNTS.c.name, func.sum(COUNTS.c.number))
             .where(COUNTS.c.tenant == tenant, COUNTS.c.day >= since)
@@ -234,8 +291,14 @@ class Store:
         return sum(self._rotate_one(kept_id) for kept_id in ids)
 
     def close(self) -> None:
-        """Close the database."""
-        self.database.close()
+        """Write the counts that wait, and close the database."""
+        with self._waits:
+            if self._flusher is not None:
+                self._flusher.cancel()
+        try:
+            self.flush()
+        finally:
+            self.database.close()
 
     def _rotate_one(self, kept_id: str) -> int:
         with self.database.write() as connection:
@@ -290,6 +353,10 @@ def _countable(report: Report) -> dict[str, int]:
     for name in found:
         numbers[name] = numbers.get(name, 0) + 1
     return numbers
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _note(note: Note) -> dict[str, Any]:

@@ -28,7 +28,9 @@ _LETTER = r"(?:Th|TH|Co|CO|C|T|D|L|S|c|t|d|l|s)"
 _SPINAL_WORD = r"(?:dis[ck]|levels?|vertebra|bod(?:y|ies)|compression|burst|wedge|fracture|pedicle|lamina|spinous|(?:superior|inferior) endplate|facet|bulge|protrusion|hernia|stenosis|inter(?:space|vert)|foram|fusion)"
 _APART = rf" (?=\d\s?-\s?(?:\d|[STLst]))| (?=\d\s?/\s?(?:\d\s{_SPINAL_WORD}|[STL] ?\d))| (?=\d{{1,2}}\s(?:vertebra|compression|burst|wedge|fracture|pedicle|lamina|spinous))"
 _ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-|{_APART}|)(?P<number>\d{{1,2}})"
-_START = re.compile(rf"(?<![A-Za-z0-9.])(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)")
+_START = re.compile(
+    rf"(?<![A-Za-z0-9.])(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)"
+)
 _NEXT = re.compile(
     rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?:to|through|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?:the\s+)?|\s?)"
     rf"(?:(?P<letter>{_LETTER})(?P<gap>-| (?=\d\b)|))?(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b))"
@@ -41,7 +43,8 @@ _ROOT_AFTER = re.compile(
     re.IGNORECASE,
 )
 _ROOT_BEFORE = re.compile(
-    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|DRGs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$", re.IGNORECASE
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|DRGs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$",
+    re.IGNORECASE,
 )
 _MUSCLE_BEFORE = re.compile(
     r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|EHL|APB|FDI|jerks?|KJ|AJ|reflex(?:es)?|patellar|achilles)\s*[(:,]?\s*$|\b(?:flexion|extension|dorsiflexion|plantarflexion|abduction|flexors?|extensors?)\s*\($",
@@ -88,8 +91,12 @@ _OTHER_AFTER = re.compile(
     r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b|-?glucose|(?:NSS?|RL|water|normal saline|IU|units)\b|\d{3,} ?(?:IU|units|mg|mcg))",
     re.IGNORECASE,
 )
-_BODIES_AFTER = re.compile(r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE)
-_BODIES_BEFORE = re.compile(r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE)
+_BODIES_AFTER = re.compile(
+    r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE
+)
+_BODIES_BEFORE = re.compile(
+    r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE
+)
 _MOVES = re.compile(
     r"^(?=(?:[^.;\n]|(?<=\d)\.(?=\d))*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
     r"|(?:for|back)wards?|back|anterior\w*|posterior\w*|dorsal\w*|ventral\w*|malposition\w*|rotat\w*|tilt\w*|rocks?)\b)"
@@ -289,7 +296,9 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
         return None
     if match["letter"] and match["letter"].islower() and match["letter"] in "dst" and not match["gap"]:
         follows = text[match.end() : match.end() + 1]
-        if (follows not in "-/" or not follows) and not (match["letter"] in "td" and _VERTEBRA_AFTER.match(text[match.end() : match.end() + 40])):
+        if (follows not in "-/" or not follows) and not (
+            match["letter"] in "td" and _VERTEBRA_AFTER.match(text[match.end() : match.end() + 40])
+        ):
             return None
     groups: list[list[tuple[str, str]]] = [[("", first)]]
     end = match.end()
@@ -303,7 +312,9 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
         elif kind == "list" and len(groups[-1]) > 1:
             here = _vertebra(before[0], step["number"])  # "L3-4, 4-5"
             comma = groups[-1][-1][0] == "comma" and _next_below(before) == here
-            if here is None or not (comma or re.match(r"\s?[-/]\s?[A-Z]?\d(?!\d|/)", text[step.end() : step.end() + 6])):
+            if here is None or not (
+                comma or re.match(r"\s?[-/]\s?[A-Z]?\d(?!\d|/)", text[step.end() : step.end() + 6])
+            ):
                 break
             if comma:
                 groups[-1].append(("comma", here))  # "C5, 6 and 7"
@@ -317,9 +328,13 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             break  # "L5/5": strength, not a level
         if kind in ("dash", "slash", "glue", "span", "over") and (_between(before, here) is not None):
             groups[-1].append((kind, here))
-        elif kind in ("dash", "span") and step["letter"] and len(groups[-1]) == 1 and _between(here, before) is not None:
+        elif (
+            kind in ("dash", "span") and step["letter"] and len(groups[-1]) == 1 and _between(here, before) is not None
+        ):
             groups[-1] = [("", here), (kind, before)]  # read from below: "S1-L4"
-        elif kind == "list" and not step["letter"] and re.match(r"\s?,\s?$", step["sep"]) and _next_below(before) == here:
+        elif (
+            kind == "list" and not step["letter"] and re.match(r"\s?,\s?$", step["sep"]) and _next_below(before) == here
+        ):
             groups[-1].append(("comma", here))  # "L4,5"
         elif kind in ("list", "slash"):
             groups.append([("", here)])
@@ -343,7 +358,9 @@ def _ends_chain(text: str, step: re.Match[str], kind: str, *, spanned: bool) -> 
     if step["letter"]:
         return step["gap"] == " " and kind not in ("dash", "slash")
     separator = step["sep"]
-    if step["number"].startswith("0") or (kind in ("span", "over") and re.match(r"\s?/\s?\d", text[step.end() : step.end() + 3])):
+    if step["number"].startswith("0") or (
+        kind in ("span", "over") and re.match(r"\s?/\s?\d", text[step.end() : step.end() + 3])
+    ):
         return True
     if kind in ("list", "glue") and re.match(r"\s?/\s?\d{1,2}(?:/|\s?\d{3})", text[step.end() : step.end() + 6]):
         return True  # a date
@@ -379,14 +396,24 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         return False
     if _ANESTHESIA_BEFORE.search(before):
         return False
-    if set(values) <= {"T3", "T4", "T3-T4"} and (_THYROID.search(line) or re.match(r"\s*(?:of|was|is|=|:)?\s*\d+\.\d", after)):
+    if set(values) <= {"T3", "T4", "T3-T4"} and (
+        _THYROID.search(line) or re.match(r"\s*(?:of|was|is|=|:)?\s*\d+\.\d", after)
+    ):
         return False
     if set(values) <= {"C3", "C4"} and _COMPLEMENT.search(line):
         return False
-    if text[start] in "Dd" and single and values[0] in ("T5", "T10") and not _VERTEBRA_AFTER.match(after) and not _NAMED_BEFORE.search(before):
+    if (
+        text[start] in "Dd"
+        and single
+        and values[0] in ("T5", "T10")
+        and not _VERTEBRA_AFTER.match(after)
+        and not _NAMED_BEFORE.search(before)
+    ):
         return False  # a sugar solution
     sensorimotor = _SENSORIMOTOR.search(before)
-    if sensorimotor and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE):
+    if sensorimotor and not re.search(
+        r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE
+    ):
         return False
     if set(values) <= {"T1", "T2", "T1-T2"}:
         # "C7 glides 3 mm on T1" is the vertebra below, not what is bright on T1.

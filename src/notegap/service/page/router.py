@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache
@@ -17,19 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 import notegap
-from notegap.errors import EmptyNoteError, NoteError
 from notegap.icd10cm import Code, CodeSet
 from notegap.model import Knowledge, Note, Report, Setting
-from notegap.notes.text import decode, says_nothing
+from notegap.notes.text import decode
 from notegap.query import FORMATS as QUERY_FORMATS
 from notegap.query import compose_sheet
 from notegap.report import FORMATS, Page
 from notegap.report.html import live_report
 from notegap.report.html.render import asset, legend
 from notegap.report.text import gaps_text
+from notegap.service.texts import refuse_halves, refuse_unreadable
 
 _MOST_CODES = 50
-_HALF = re.compile("[\ud800-\udfff]")
 _Codes = Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=12)]
 
 
@@ -156,14 +154,8 @@ def page_router(reader: Reader, *, max_bytes: int) -> APIRouter:
 
 
 def _note(asked: Asked, max_bytes: int) -> Note:
-    if _HALF.search(asked.text) or _HALF.search(asked.name):
-        raise NoteError("The note has half a character in it (a surrogate without its other half).")
-    if len(asked.text.encode()) > max_bytes:
-        raise NoteError(
-            f"The note is longer than {max_bytes:,} bytes, the limit; `notegap serve --max-bytes` raises it."
-        )
-    if says_nothing(asked.text):
-        raise EmptyNoteError("Nothing to read: the note is empty.")
+    refuse_unreadable(asked.text, max_bytes=max_bytes)
+    refuse_halves(asked.name, "`name`")
     return Note(
         id=asked.name,
         text=asked.text,

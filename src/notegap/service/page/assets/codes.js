@@ -12,6 +12,8 @@ let active = -1;
 let changed = () => {};
 let ask = async () => ({ codes: [], more: false });
 let searches = 0;
+/** What is written like a code can be checked though the code set lacks it: the report says so, and what it may mean. */
+const CODE = /^[A-TV-Z][0-9][0-9AB](\.?[0-9A-Z]{1,4})?$/;
 
 export const chosenCodes = () => [...chosen.keys()];
 
@@ -76,7 +78,7 @@ async function search() {
   list.hidden = false;
   input.setAttribute("aria-expanded", "true");
   input.removeAttribute("aria-activedescendant");
-  count.textContent = found.length ? `${found.length}${answer.more ? " or more" : ""} codes` : "No code";
+  count.textContent = found.length ? `${found.length}${answer.more ? " or more" : ""} code${found.length === 1 ? "" : "s"}` : "No code";
 }
 
 function option({ code, title, billable, checklist }, number) {
@@ -107,7 +109,9 @@ function nothing() {
   item.setAttribute("role", "option");
   item.setAttribute("aria-disabled", "true");
   item.setAttribute("aria-selected", "false");
-  item.textContent = "No code starts with this or has these words in its title.";
+  item.textContent = CODE.test(input.value.trim().toUpperCase())
+    ? "There is no such code. Press Enter to see what it may mean."
+    : "No code starts with this or has these words in its title.";
   return item;
 }
 
@@ -133,9 +137,12 @@ async function takeTyped(text) {
   const isTyped = ({ code }) => code.replace(".", "") === typed;
   // What is listed may be what an earlier letter found, and whoever typed may be elsewhere when the answer comes.
   const answer = found.some(isTyped) ? { codes: found } : await ask(text);
-  const code = answer?.codes.find(isTyped) ?? answer?.codes[0];
+  const unknown = answer && CODE.test(text.trim().toUpperCase()) ? { code: dotted(typed), title: "" } : undefined;
+  const code = answer?.codes.find(isTyped) ?? answer?.codes[0] ?? unknown;
   if (code && input.value === text) take(code);
 }
+
+const dotted = (code) => (code.length > 3 ? `${code.slice(0, 3)}.${code.slice(3)}` : code);
 
 function close() {
   searches += 1;

@@ -1,0 +1,583 @@
+"""CDS Hooks 2.0: a system tells what a clinician is about to do, and gets back what the note still has to say.
+
+A call is answered with cards or with a failure. Without a card it says: the note was read and lacks nothing, or no code
+that notegap knows was asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from notegap.errors import NoteError, UsageError
+from notegap.icd10cm import normalize
+from notegap.model import Finding, Knowledge, Note, Report, Setting, Status
+from notegap.query import Query, compose_sheet, text_query
+from notegap.report.cards import OVERRIDE_REASONS, SYSTEM, Card, as_dict, cards, plain_card
+from notegap.service.cds_jwt import CdsClient, Seen, TokenError, Verifier
+from notegap.service.documents import (
+    GONE,
+    KIND,
+    NAMELESS,
+    Document,
+    Resource,
+    day_of,
+    encounters_of,
+    mapping,
+    objects,
+    read_document,
+    resource_id,
+    resources_in,
+)
+from notegap.service.feedback import Feedback, FeedbackStore, Issued
+from notegap.service.fetch import Fetcher, is_loopback
+from notegap.service.page.router import Reader
+from notegap.service.principal import LOCAL, PRINCIPAL, Principal
+from notegap.service.problems import RefusedError, problem
+from notegap.service.records import Records
+
+PREFIX = "/cds-services"
+"""Where everything of CDS Hooks lies."""
+
+ICD10CM = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "urn:oid:2.16.840.1.113883.6.90"})
+"""The names of ICD-10-CM in a coding."""
+
+LABEL = "notegap"
+_MOST_NOTES = 5
+_MOST_CODES = 50
+_INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+_NEWEST_NOTES = (
+    "DocumentReference?patient={{context.patientId}}&category=clinical-note&status=current&_sort=-date&_count=1"
+)
+_ENCOUNTERS_NOTES = (
+    "DocumentReference?patient={{context.patientId}}&encounter={{context.encounterId}}&category=clinical-note"
+    "&status=current&_sort=-date&_count=5"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdsConfig:
+    """Who may call, from where, and what may be fetched.
+
+    `base_url` is the address the service is known by, without which no token can be for it. Without `clients` nothing
+    is verified, which only a service that listens on this machine alone does. `origins` are the web applications that
+    may call from a browser, `servers` those that a document may be fetched from.
+    """
+
+    base_url: str = ""
+    clients: tuple[CdsClient, ...] = ()
+    origins: frozenset[str] = frozenset()
+    servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service. `holds` is the field of the context that it is about, of which kind, whether it has to be there."""
+
+    id: str
+    hook: str
+    title: str
+    description: str
+    holds: tuple[str, str] | None = None
+    needs: tuple[str, ...] = ("userId", "patientId")
+    prefetch: Mapping[str, str] = field(default_factory=dict)
+
+
+SERVICES: Mapping[str, Service] = MappingProxyType(
+    {
+        service.id: service
+        for service in (
+            Service(
+                id="notegap-document-sign",
+                hook="org.notegap.documentreference-sign",
+                title="What a note still has to say, as it is signed",
+                description="Reads the note in context.document and says what its ICD-10-CM spine codes still lack.",
+                holds=("document", KIND),
+                prefetch={"encounter": "Encounter/{{context.encounterId}}"},
+            ),
+            Service(
+                id="notegap-problem-list",
+                hook="problem-list-item-create",
+                title="Whether the note supports a problem that is added",
+                description="Checks the newest note for what the ICD-10-CM codes of the new conditions ask of it.",
+                holds=("conditions", "Bundle"),
+                prefetch={"notes": _NEWEST_NOTES},
+            ),
+            Service(
+                id="notegap-order-sign",
+                hook="order-sign",
+                title="Whether the note supports the reason of an order",
+                description="Checks the newest note for what the ICD-10-CM codes in reasonCode ask of it.",
+                holds=("draftOrders", "Bundle"),
+                prefetch={"notes": _NEWEST_NOTES},
+            ),
+            Service(
+                id="notegap-encounter-discharge",
+                hook="encounter-discharge",
+                title="What the notes of an encounter still have to say",
+                description="Checks the encounter's notes for what its ICD-10-CM spine codes ask of them.",
+                needs=("userId", "patientId", "encounterId"),
+                prefetch={
+                    "notes": _ENCOUNTERS_NOTES,
+                    "conditions": "Condition?encounter={{context.encounterId}}&category=encounter-diagnosis",
+                    "encounter": "Encounter/{{context.encounterId}}",
+                },
+            ),
+        )
+    }
+)
+"""Id → service."""
+
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class Authorization(BaseModel):
+    """How the client's FHIR server may be asked."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    access_token: str = Field(repr=False)
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a kind of token
+
+
+class Call(BaseModel):
+    """The body of a call; what else is in it is left alone."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    hook: str
+    hookInstance: UUID  # noqa: N815 - as the specification spells it
+    context: dict[str, Any] = Field(repr=False)
+    fhirServer: str | None = None  # noqa: N815
+    fhirAuthorization: Authorization | None = None  # noqa: N815
+    prefetch: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+
+class _Coding(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    code: str
+    system: str = ""
+
+
+class _Override(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    reason: _Coding | None = None
+    userComment: str = Field(default="", repr=False)  # noqa: N815
+
+
+class _Accepted(BaseModel):
+    id: UUID
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    card: UUID
+    outcome: Literal["accepted", "overridden"]
+    outcomeTimestamp: AwareDatetime  # noqa: N815
+    acceptedSuggestions: list[_Accepted] = []  # noqa: N815
+    overrideReason: _Override | None = None  # noqa: N815
+
+
+class FeedbackCall(BaseModel):
+    """The body of feedback."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    feedback: list[_Told] = Field(max_length=1_000, repr=False)
+
+
+def cds_router(
+    reader: Reader,
+    config: CdsConfig,
+    *,
+    hosts: Iterable[str],
+    max_bytes: int,
+    feedback: FeedbackStore,
+    seen: Seen,
+    records: Records,
+    open_to_all: bool = True,
+) -> APIRouter:
+    """The routes of CDS Hooks. `feedback` keeps what becomes of cards, `seen` which tokens were used.
+
+    `open_to_all`: whoever reaches this machine only may call. Else a call is signed, or has an API key or a token of
+    the scope "cds".
+    """
+    router = APIRouter(include_in_schema=False)
+    # Keys are short; they come from where the clients' entries say and from nowhere else.
+    keys = Fetcher([client.jku for client in config.clients if client.jku], max_bytes=max_bytes)
+    verifier = Verifier(config.clients, seen, keys)
+    notes = Fetcher(config.servers, max_bytes=2 * max_bytes)
+    places = [*hosts, *([urlsplit(config.base_url).netloc] if config.base_url else [])]
+    # Nobody but this machine can ask, or every call is signed.
+    unsigned = open_to_all and not config.clients and all(is_loopback(place) for place in places)
+
+    def caller(request: Request) -> Principal:
+        who = request.scope.get(PRINCIPAL)
+        if unsigned:
+            return LOCAL
+        if isinstance(who, Principal) and who is not LOCAL and who.may("cds"):
+            return who
+        address = _base(request, config) + request.url.path
+        return verifier.verify(request.headers.get("authorization", ""), address).principal
+
+    def known(service: str) -> Service:
+        if service not in SERVICES:
+            raise RefusedError(
+                HTTPStatus.NOT_FOUND, "There is no such service; the discovery endpoint lists those there are."
+            )
+        return SERVICES[service]
+
+    def call(request: Request, service: str, body: bytes) -> Response:
+        who, asked = caller(request), known(service)
+        made, reports = answer(asked, _parsed(Call, body), reader, notes, max_bytes=max_bytes)
+        for report in reports:
+            records.report(report, who, "cds")
+        feedback.issue(
+            Issued(tenant=who.tenant, client=who.client, service=service, card=card.uuid, rules=card.findings)
+            for card in made
+        )
+        url = f"{_base(request, config)}/"
+        return JSONResponse({"cards": [as_dict(card, label=LABEL, url=url) for card in made]})
+
+    def told(request: Request, service: str, body: bytes) -> Response:
+        who, asked = caller(request), known(service)
+        for each in _feedback(_parsed(FeedbackCall, body), who, asked.id):
+            feedback.put(each)
+        return JSONResponse({})
+
+    @router.get(PREFIX)
+    async def discovery(request: Request) -> Response:
+        def listed() -> Response:
+            caller(request)
+            return JSONResponse({"services": [_described(service) for service in SERVICES.values()]})
+
+        return await _guarded(listed)
+
+    @router.post(PREFIX + "/{service}")
+    async def called(request: Request, service: str) -> Response:
+        body = await request.body()
+        return await _guarded(lambda: call(request, service, body))
+
+    @router.post(PREFIX + "/{service}/feedback")
+    async def took(request: Request, service: str) -> Response:
+        body = await request.body()
+        return await _guarded(lambda: told(request, service, body))
+
+    return router
+
+
+def answer(
+    service: Service, call: Call, reader: Reader, fetcher: Fetcher, *, max_bytes: int
+) -> tuple[tuple[Card, ...], tuple[Report, ...]]:
+    """The cards for one call, and the reports they are made from. Raises RefusedError when it cannot be answered."""
+    _refuse_misfit(service, call)
+    given, misshapen = _codes(service, call)
+    codes = tuple(code for code in given if reader.knowledge.checklist(code) is not None)
+    extra = (_misshapen(misshapen),) if misshapen else ()
+    if service.hook in ("problem-list-item-create", "order-sign") and not codes:
+        return extra, ()
+    references = _references(service, call)
+    documents, unread = _read(references, call, fetcher, max_bytes)
+    if not documents:
+        return (*extra, _no_note(codes)), ()
+    extra = (*extra, *((_unread(unread, len(documents) + unread),) if unread else ()))
+    setting = _setting(call)
+    reports = [reader.analyze(_note(document, codes, setting)) for document in documents]
+    first = next((report for report in reports if report.checks), None)
+    if first is None:
+        return extra, tuple(reports)
+    if not codes and len(reports) > 1:
+        # The codes that one note carries are asked of all of them.
+        codes = tuple(check.code for check in first.checks)
+        reports = [
+            report if report is first else reader.analyze(_note(document, codes, setting))
+            for report, document in zip(reports, documents, strict=True)
+        ]
+    queries = _Queries(first, reader.knowledge, call)
+    others = [report for report in reports if report is not first]
+    shown = cards(first, settled=_with(Status.MET, others), suggesting=queries.suggestions)
+    # What one note raises stands, whatever the others say.
+    for number, other in enumerate(others):
+        raised = _with(Status.RAISED, [first, *others[:number]])
+        shown = (*shown, *cards(other, settled=raised, alerts_only=True))
+    return (*shown, *extra), tuple(reports)
+
+
+def _with(status: Status, reports: Iterable[Report]) -> frozenset[str]:
+    """The ids of the findings that have `status` in one of `reports`."""
+    findings = (finding for report in reports for check in report.checks for finding in check.findings)
+    return frozenset(finding.id for finding in findings if finding.status is status)
+
+
+# ── the request ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _parsed(shape: type[_Body], body: bytes) -> _Body:
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        # Of each mistake only which field: the rest quotes what was sent.
+        places = {each["loc"][0] for each in error.errors(include_input=False, include_context=False) if each["loc"]}
+    fields = sorted(place for place in places if isinstance(place, str))
+    where = f": {', '.join(fields)} is missing or wrong" if fields else ""
+    raise RefusedError(HTTPStatus.BAD_REQUEST, f"The body is not what CDS Hooks asks for{where}.")
+
+
+def _refuse_misfit(service: Service, call: Call) -> None:
+    if call.hook != service.hook:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"This service is for the hook {service.hook}.")
+    if call.fhirAuthorization is not None and not call.fhirServer:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "fhirAuthorization needs a fhirServer.")
+    for name in service.needs:
+        if not isinstance(call.context.get(name), str) or not call.context[name]:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"The context lacks {name}.")
+    if service.holds is not None:
+        name, kind = service.holds
+        if mapping(call.context.get(name)).get("resourceType") != kind:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"The context lacks {name}, a {kind}.")
+
+
+def _codes(service: Service, call: Call) -> tuple[tuple[str, ...], int]:
+    """The ICD-10-CM codes that are asked about, and how many codings are not shaped like one."""
+    found: dict[str, None] = {}
+    misshapen = 0
+    for concept in _concepts(service, call):
+        for coding in objects(concept.get("coding")):
+            if coding.get("system") in ICD10CM:
+                try:
+                    found[normalize(str(coding.get("code", "")))] = None
+                except UsageError:
+                    misshapen += 1
+    if len(found) > _MOST_CODES:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"More than {_MOST_CODES} codes are asked about at once.")
+    return tuple(found), misshapen
+
+
+def _concepts(service: Service, call: Call) -> Iterator[Resource]:
+    """Every CodeableConcept that says what is wrong with the patient."""
+    for resource in resources_in(call.context.get("draftOrders") if service.hook == "order-sign" else None):
+        yield from objects(resource.get("reasonCode"))
+        for contained in objects(resource.get("contained")):
+            if contained.get("resourceType") == "Condition":
+                yield mapping(contained.get("code"))
+    given = call.context.get("conditions", call.prefetch.get("conditions"))
+    for resource in resources_in(given):
+        if resource.get("resourceType") == "Condition":
+            yield mapping(resource.get("code"))
+
+
+def _references(service: Service, call: Call) -> Sequence[Resource]:
+    """The DocumentReferences to read, the newest first: none when there is none. Raises when they were not fetched."""
+    if "notes" not in service.prefetch:
+        return [mapping(call.context["document"])]
+    if "notes" not in call.prefetch:
+        raise RefusedError(
+            HTTPStatus.PRECONDITION_FAILED, "The prefetch lacks notes: no note was given, none was checked."
+        )
+    given = call.prefetch["notes"]
+    if given is None:
+        return []
+    kind = mapping(given).get("resourceType")
+    if kind not in ("Bundle", KIND):
+        # An OperationOutcome: the client could not get them.
+        raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "The prefetch holds no notes but why they cannot be had.")
+    resources = [mapping(given)] if kind == KIND else list(resources_in(given))
+    if any(_is_failure(resource) for resource in resources):
+        raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "The prefetch tells that notes could not be had.")
+    references = [each for each in resources if each.get("resourceType") == KIND and each.get("status") not in GONE]
+    encounter = call.context.get("encounterId")
+    if isinstance(encounter, str) and encounter:
+        references = [each for each in references if not encounters_of(each) or encounter in encounters_of(each)]
+    references.sort(key=lambda each: str(each.get("date") or day_of(each) or ""), reverse=True)
+    # Without an encounter, older notes may be about anything.
+    return references[: _MOST_NOTES if encounter else 1]
+
+
+def _is_failure(resource: Resource) -> bool:
+    return resource.get("resourceType") == "OperationOutcome" and any(
+        issue.get("severity") in ("error", "fatal") for issue in objects(resource.get("issue"))
+    )
+
+
+def _read(references: Sequence[Resource], call: Call, fetcher: Fetcher, max_bytes: int) -> tuple[list[Document], int]:
+    """The notes that can be read and how many cannot. Raises when none of several, or the only one, can be."""
+    token = call.fhirAuthorization.access_token if call.fhirAuthorization else ""
+    documents: list[Document] = []
+    unread, why = 0, ""
+    for reference in references:
+        try:
+            documents.append(
+                read_document(reference, fetcher, max_bytes=max_bytes, token=_token_for(call, reference, token))
+            )
+        except NoteError as error:
+            unread, why = unread + 1, str(error)
+    if unread and not documents:
+        raise RefusedError(HTTPStatus.PRECONDITION_FAILED, f"No note could be read. {why}")
+    return documents, unread
+
+
+def _token_for(call: Call, reference: Resource, token: str) -> str:
+    """The client's token for documents of the client's server; no other server gets to see it."""
+    server = (call.fhirServer or "").rstrip("/")
+    addresses = [mapping(content.get("attachment")).get("url") for content in objects(reference.get("content"))]
+    ours = all(str(address).startswith(f"{server}/") for address in addresses if address is not None)
+    return token if server and ours else ""
+
+
+def _setting(call: Call) -> Setting:
+    kind = mapping(mapping(call.prefetch.get("encounter")).get("class")).get("code")
+    return Setting.INPATIENT if kind in _INPATIENT else Setting.OUTPATIENT
+
+
+def _note(document: Document, codes: tuple[str, ...], setting: Setting) -> Note:
+    return Note(
+        id=document.id or NAMELESS, text=document.text, codes=codes, setting=setting, date_of_service=document.day
+    )
+
+
+def _feedback(call: FeedbackCall, who: Principal, service: str) -> Iterator[Feedback]:
+    for told in call.feedback:
+        if told.outcome == "accepted" and not told.acceptedSuggestions:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "What is accepted has acceptedSuggestions.")
+        why = told.overrideReason
+        if why is not None and why.reason is None and not why.userComment:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "An overrideReason has a reason or a userComment.")
+    for told in call.feedback:
+        why = told.overrideReason
+        yield Feedback(
+            tenant=who.tenant,
+            client=who.client,
+            service=service,
+            card=str(told.card),
+            outcome=told.outcome,
+            at=told.outcomeTimestamp.astimezone(UTC),
+            suggestions=tuple(str(each.id) for each in told.acceptedSuggestions),
+            reason=_reason(why.reason) if why is not None and why.reason is not None else "",
+            comment=why.userComment if why is not None else "",
+        )
+
+
+def _reason(coding: _Coding) -> str:
+    """The code of one of our reasons; the clients' own are not told apart, since theirs may be anything."""
+    return coding.code if coding.system == SYSTEM and coding.code in OVERRIDE_REASONS else "other"
+
+
+# ── the answer ──────────────────────────────────────────────────────────────────────────────────
+
+
+class _Queries:
+    """The query for each finding that one is called for, offered with the first card it would answer."""
+
+    def __init__(self, report: Report, knowledge: Knowledge, call: Call) -> None:
+        self._queries = {
+            finding: query for query in compose_sheet(report, knowledge).queries for finding in query.findings
+        }
+        self._call = call
+        self._offered: set[str] = set()
+
+    def suggestions(self, finding: Finding) -> Sequence[Mapping[str, Any]]:
+        query = self._queries.get(finding.id)
+        if query is None or query.id in self._offered:
+            return ()
+        self._offered.add(query.id)
+        return (
+            {
+                "label": "Put this question to the author of the note",
+                "uuid": str(uuid4()),
+                "isRecommended": False,
+                "actions": [
+                    {
+                        "type": "create",
+                        "description": "Create a task that asks the author of the note.",
+                        "resource": _task(query, self._call),
+                    }
+                ],
+            },
+        )
+
+
+def _task(query: Query, call: Call) -> dict[str, Any]:
+    """A query as a FHIR R4 Task."""
+    context = call.context
+    return {
+        "resourceType": "Task",
+        "status": "draft",
+        "intent": "proposal",
+        "code": {"text": query.title},
+        "description": text_query(query),
+        "authoredOn": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_referring("for", "Patient", context["patientId"]),
+        **_referring("encounter", "Encounter", context.get("encounterId")),
+        **_referring("focus", KIND, query.note_id if query.note_id != NAMELESS else None),
+    }
+
+
+def _referring(field_: str, kind: str, id_: object) -> dict[str, Any]:
+    """A field that refers to a resource, when there is an id that FHIR allows."""
+    return {field_: {"reference": f"{kind}/{id_}"}} if resource_id({"id": id_}) else {}
+
+
+def _no_note(codes: Sequence[str]) -> Card:
+    what = ", ".join(codes) or "Nothing"
+    return plain_card(
+        f"{what}: not checked, there is no note" if codes else "Nothing was checked: there is no note",
+        "The record holds no current clinical note that could be checked.",
+        indicator="warning",
+    )
+
+
+def _unread(unread: int, of: int) -> Card:
+    return plain_card(
+        f"{unread} of {of} notes could not be read",
+        "What they say was not checked. Text, HTML, RTF, Word, PDF and C-CDA can be read, a scan cannot.",
+        indicator="warning",
+    )
+
+
+def _misshapen(number: int) -> Card:
+    return plain_card(
+        f"Not checked: {number} of the codes sent as ICD-10-CM",
+        "They are not shaped like one: codes look like M24.28 or M53.2X6.",
+        indicator="warning",
+    )
+
+
+def _described(service: Service) -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "hook": service.hook,
+        "title": service.title,
+        "description": service.description,
+        "id": service.id,
+    }
+    if service.prefetch:
+        shape["prefetch"] = dict(service.prefetch)
+    return shape
+
+
+def _base(request: Request, config: CdsConfig) -> str:
+    # The host is one of ours: the guard refuses any other.
+    return config.base_url.rstrip("/") or f"http://{request.headers.get('host', '')}"
+
+
+async def _guarded(make: Callable[[], Response]) -> Response:
+    try:
+        return await run_in_threadpool(make)
+    except RefusedError as error:
+        return problem(error.status, str(error))
+    except TokenError as error:
+        return problem(HTTPStatus.UNAUTHORIZED, str(error), headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,39 @@
+"""What is left of a note that was read: figures, what the store keeps of its report, an entry of the audit log."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from notegap.model import Note, Report
+from notegap.service.backend import Backend
+from notegap.service.metrics import Metrics
+from notegap.service.principal import LOCAL, PRINCIPAL, Principal
+
+
+class Records:
+    """Writes down that notes were read, for whom. Raises StoreError: what cannot be logged is not answered."""
+
+    def __init__(self, backend: Backend, metrics: Metrics) -> None:
+        self._backend = backend
+        self._metrics = metrics
+
+    def report(self, report: Report, who: Principal, action: str) -> str | None:
+        """A report was made, which `who` gets; the id it is kept under, if it is."""
+        kept = self._backend.store.record(report, tenant=who.tenant, client=who.client)
+        self._backend.audit_log.append(action, who, note=report.note, subject=kept or "")
+        self._metrics.saw(report)
+        return kept
+
+    def read(self, note: Note, who: Principal, action: str) -> None:
+        """A note was read and no report was made."""
+        self._backend.audit_log.append(action, who, note=note)
+
+    def failed(self) -> None:
+        """A note could not be read."""
+        self._metrics.failed()
+
+
+def asking(request: Request) -> Principal:
+    """Who asks, where `require` or an interface's own credentials have let them in."""
+    who = request.scope.get(PRINCIPAL)
+    return who if isinstance(who, Principal) else LOCAL

@@ -1,0 +1,229 @@
+"""Over HTTP, with keys: who may do what, what each tenant sees of what is kept, and what is in no file by default."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from notegap.analyzer import Analyzer
+from notegap.config import load
+from notegap.service.access import ApiKeys
+from notegap.service.app import ServiceConfig, create_app
+from notegap.service.principal import ROLES
+from test_service import CANARY
+
+TEXT = f"{CANARY} has chronic ligamentous laxity of the lumbar spine."
+NOTE = {"id": f"visit {CANARY}", "text": TEXT, "codes": ["M24.28"]}
+DOCUMENT = {
+    "resourceType": "DocumentReference",
+    "status": "current",
+    "content": [
+        {"attachment": {"contentType": "text/plain", "data": base64.b64encode(TEXT.encode()).decode()}},
+    ],
+}
+CALL = {
+    "hook": "org.notegap.documentreference-sign",
+    "hookInstance": "00000000-0000-4000-8000-000000000000",
+    "context": {"userId": "Practitioner/1", "patientId": "1", "document": DOCUMENT},
+}
+KEYS = f"k:{base64.b64encode(b'2' * 32).decode()}"
+ASKED: dict[str, tuple[str, str, object]] = {
+    "check": ("POST", "/v1/check", NOTE),
+    "extract": ("POST", "/v1/extract", {"text": TEXT}),
+    "query": ("POST", "/v1/query", NOTE),
+    "codes": ("GET", "/v1/codes/M24.28", None),
+    "batch": ("POST", "/v1/batches", [NOTE]),
+    "cds": ("POST", "/cds-services/notegap-document-sign", CALL),
+    "fhir": ("POST", "/fhir/DocumentReference/$check", DOCUMENT),
+    "reports": ("GET", "/v1/reports", None),
+    "delete": ("DELETE", "/v1/reports/none", None),
+    "metrics": ("GET", "/v1/counts", None),
+}
+"""Scope → a request that needs it."""
+
+Ask = Callable[..., Any]
+
+
+@contextmanager
+def service(analyzer: Analyzer, url: str, **variables: str) -> Iterator[tuple[TestClient, ApiKeys]]:
+    """The service with authentication, on a database."""
+    environment = {"NOTEGAP_DATABASE_URL": url, "NOTEGAP_ACCESS_AUTHENTICATION": "required", **variables}
+    config = load(environment=environment).config
+    app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"}), settings=config))
+    with TestClient(app, base_url="http://n") as client:
+        yield client, ApiKeys(app.state.backend.store.database)
+
+
+def as_(client: TestClient, secret: str) -> Ask:
+    def ask(method: str, path: str, body: object = None, **headers: str) -> Any:
+        content = None if body is None else json.dumps(body)
+        sent = {"Content-Type": "application/json", "Authorization": f"Bearer {secret}", **headers}
+        return client.request(method, path, content=content, headers=sent)
+
+    return ask
+
+
+def kept_by(ask: Ask) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = ask("GET", "/v1/reports").json()["reports"]
+    return listed
+
+
+def test_each_role_may_do_what_it_may_and_nothing_else(analyzer: Analyzer, database_url: str) -> None:
+    with service(analyzer, database_url) as (client, keys):
+        may: dict[str, set[str]] = {}
+        for role in ROLES:
+            ask = as_(client, keys.add("c", role=role, tenant="a")[1])
+            answers = {scope: ask(*asked) for scope, asked in ASKED.items()}
+            refused = {scope for scope, answer in answers.items() if answer.status_code in (401, 403)}
+            may[role] = set(ASKED) - refused
+            done = {answers[scope].status_code for scope in may[role] - {"delete"}}
+            assert done <= {200, 202}, role
+        assert may == {role: scopes & set(ASKED) for role, scopes in ROLES.items()}
+        for asked in ASKED.values():
+            assert as_(client, "ngk_x_y")(*asked).status_code == 401
+        for path in ("/healthz", "/readyz", "/openapi.json"):
+            assert client.get(path).status_code == 200
+        assert client.get("/metrics").status_code == 401
+
+
+def test_scopes_narrow_a_role(analyzer: Analyzer, database_url: str) -> None:
+    with service(analyzer, database_url) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a", scopes=["codes"])[1])
+        assert {scope for scope, asked in ASKED.items() if ask(*asked).status_code == 200} == {"codes"}
+
+
+def test_tenants_never_see_each_others_data(analyzer: Analyzer, database_url: str) -> None:
+    with service(analyzer, database_url, NOTEGAP_STORE="reports") as (client, keys):
+        one, two = (as_(client, keys.add("c", role="admin", tenant=tenant)[1]) for tenant in ("one", "two"))
+        for ask, times in ((one, 2), (two, 1)):
+            for _ in range(times):
+                assert ask("POST", "/v1/check", NOTE).status_code == 200
+        (theirs,) = kept_by(two)
+        assert {each["tenant"] for each in kept_by(one)} == {"one"}
+        assert len(kept_by(one)) == 2
+        assert one("GET", f"/v1/reports/{theirs['id']}").status_code == 404
+        assert one("DELETE", f"/v1/reports/{theirs['id']}").status_code == 404
+        assert [ask("GET", "/v1/counts").json()["counts"]["reports"] for ask in (one, two)] == [2, 1]
+        batch = two("POST", "/v1/batches", [NOTE]).headers["location"]
+        for method, path in (("GET", batch), ("GET", f"{batch}/results"), ("DELETE", batch)):
+            assert one(method, path).status_code == 404
+        # The same key of a repeated request is another one in another's hands.
+        again = {"Idempotency-Key": "k"}
+        assert two("POST", "/v1/check", NOTE, **again).headers.get("idempotency-replayed") is None
+        assert one("POST", "/v1/check", NOTE, **again).headers.get("idempotency-replayed") is None
+        assert one("POST", "/v1/check", NOTE, **again).headers["idempotency-replayed"] == "true"
+
+
+def test_a_report_is_kept_without_a_word_of_the_note_and_deleted(analyzer: Analyzer, database_url: str) -> None:
+    with service(analyzer, database_url, NOTEGAP_STORE="reports") as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        report = ask("POST", "/v1/check", NOTE).json()
+        (kept,) = kept_by(ask)
+        answer = ask("GET", f"/v1/reports/{kept['id']}")
+        assert CANARY not in answer.text
+        shape = answer.json()
+        assert shape["note"] is None
+        statuses = [[finding["status"] for finding in check["findings"]] for check in report["checks"]]
+        assert [[each["status"] for each in check["findings"]] for check in shape["report"]["checks"]] == statuses
+        assert ask("DELETE", f"/v1/reports/{kept['id']}").status_code == 204
+        assert ask("GET", f"/v1/reports/{kept['id']}").status_code == 404
+        assert kept_by(ask) == []
+
+
+def test_the_whole_is_kept_when_it_is_told_to(analyzer: Analyzer, database_url: str) -> None:
+    variables = {"NOTEGAP_STORE": "full", "NOTEGAP_DATABASE_KEYS": KEYS}
+    with service(analyzer, database_url, **variables) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        report = ask("POST", "/v1/check", NOTE).json()
+        (kept,) = kept_by(ask)
+        shape = ask("GET", f"/v1/reports/{kept['id']}").json()
+        assert shape["report"] == report
+        assert (shape["note"]["id"], shape["note"]["text"]) == (NOTE["id"], TEXT)
+
+
+def test_every_interface_keeps_and_logs(analyzer: Analyzer, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
+    variables = {"NOTEGAP_STORE": "reports", "NOTEGAP_AUDIT_KEYS": KEYS}
+    with service(analyzer, url, **variables) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        for scope in ("check", "query", "cds", "fhir", "extract"):
+            assert ask(*ASKED[scope]).status_code == 200
+        job = ask(*ASKED["batch"]).headers["location"]
+        while ask("GET", job).json()["state"] != "done":
+            time.sleep(0.01)
+        for each in kept_by(ask)[:1]:
+            ask("GET", f"/v1/reports/{each['id']}")
+            ask("DELETE", f"/v1/reports/{each['id']}")
+        assert len(kept_by(ask)) == 4
+        assert ask("GET", "/v1/counts").json()["counts"]["reports"] == 5
+        backend = client.app.state.backend  # type: ignore[attr-defined]
+        with backend.store.database.read() as connection:
+            logged = connection.exec_driver_sql("SELECT action, tenant, client FROM audit_log ORDER BY number")
+            entries = [tuple(row) for row in logged]
+        actions = ["check", "query", "cds", "fhir", "extract", "batch", "report-read", "report-delete"]
+        assert entries == [(action, "a", "c") for action in actions]
+        assert backend.audit_log.verify().faults == ()
+
+
+def test_what_cannot_be_logged_is_not_answered(analyzer: Analyzer, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
+    with service(analyzer, url, NOTEGAP_AUDIT_KEYS=KEYS) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        database = client.app.state.backend.store.database  # type: ignore[attr-defined]
+        with database.write() as connection:
+            connection.exec_driver_sql("DROP TABLE audit_log")
+        for scope in ("check", "query", "extract"):
+            answer = ask(*ASKED[scope])
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert ask(*ASKED["cds"]).status_code == 503
+        outcome = ask(*ASKED["fhir"])
+        assert (outcome.status_code, outcome.json()["resourceType"]) == (503, "OperationOutcome")
+
+
+def test_by_default_no_word_of_a_note_is_in_the_database(analyzer: Analyzer, tmp_path: Path) -> None:
+    with service(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}", NOTEGAP_AUDIT_KEYS=KEYS) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        for asked in ASKED.values():
+            ask(*asked)
+        assert CANARY not in client.get("/metrics", headers={"Authorization": ""}).text
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    files |= {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "n.sqlite3" in files
+    assert [name for name, data in files.items() if CANARY.encode() in data] == []
+
+
+def test_both_databases_give_the_same_answers(analyzer: Analyzer, tmp_path: Path, postgres: str) -> None:
+    answers: list[Mapping[str, object]] = []
+    for url in (f"sqlite:///{tmp_path / 'n.sqlite3'}", postgres):
+        with service(analyzer, url, NOTEGAP_STORE="reports", NOTEGAP_AUDIT_KEYS=KEYS) as (client, keys):
+            ask = as_(client, keys.add("c", role="admin", tenant="same")[1])
+            said = {scope: ask(*asked) for scope, asked in ASKED.items() if scope not in ("batch", "cds", "fhir")}
+            (first, _) = kept_by(ask)
+            answers.append(
+                {scope: (answer.status_code, answer.json()) for scope, answer in said.items() if scope != "reports"}
+                | {"kept": ask("GET", f"/v1/reports/{first['id']}").json()["report"]}
+            )
+    assert answers[0] == answers[1]
+
+
+def test_a_browser_is_asked_for_a_key_and_may_send_it_as_a_password(analyzer: Analyzer, tmp_path: Path) -> None:
+    with service(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}") as (client, keys):
+        _, secret = keys.add("c", role="scribe", tenant="a")
+        asked = client.get("/")
+        assert (asked.status_code, "Basic realm=" in asked.headers["www-authenticate"]) == (401, True)
+        assert "Basic" not in client.post("/v1/check", json=NOTE).headers["www-authenticate"]
+
+        def basic(password: str) -> dict[str, str]:
+            return {"Authorization": f"Basic {base64.b64encode(f'anyone:{password}'.encode()).decode()}"}
+
+        assert client.get("/", headers=basic(secret)).status_code == 200
+        for wrong in (secret[:-1], "", "a.b.c", "x" * 20_000):
+            assert client.get("/", headers=basic(wrong)).status_code == 401
+        assert client.get("/", headers=[(b"Authorization", "Basic é".encode())]).status_code == 401
