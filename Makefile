@@ -73,7 +73,7 @@ lock: python-found
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet pip-tools
 	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile --quiet \
-	  --extra dev --extra serve --extra formats --strip-extras --allow-unsafe --generate-hashes \
+	  --extra dev --extra serve --extra formats --extra audit --extra spark --strip-extras --allow-unsafe --generate-hashes \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --upgrade \
 	  --output-file "locks/python$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt" pyproject.toml
 	rm -rf build/lock

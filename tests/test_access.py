@@ -580,6 +580,16 @@ def test_behind_a_proxy_only_the_proxy_is_answered(
     assert asked.status_code == 403
 
 
+def test_whether_it_is_ready_may_be_asked_on_the_machine_itself(analyzer: Analyzer) -> None:
+    """A container's health check comes through no proxy, by no configured name."""
+    config = ServiceConfig(hosts=frozenset({"n"}), proxies=(ip_network("10.0.0.0/24"),))
+    client = TestClient(create_app(analyzer, config), base_url="http://127.0.0.1:8765", client=("127.0.0.1", 1))
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").status_code in (200, 503)
+    assert client.post("/healthz").status_code == 403
+    assert client.get("/metrics").status_code == 403
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1, signed by itself, and its key."""

@@ -40,6 +40,7 @@ DOCUMENTS = [
     "models/README.md",
     "benchmarks/README.md",
     "docs/configuration.md",
+    "docs/deployment.md",
 ]
 
 

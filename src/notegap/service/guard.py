@@ -36,6 +36,9 @@ HSTS = "max-age=31536000"
 
 _SAFE = frozenset({"GET", "HEAD"})
 
+PROBES = frozenset({"/healthz", "/readyz"})
+"""What whoever runs the service asks of the machine itself, by any name and past the proxy. It tells of no note."""
+
 
 class Guard:
     """ASGI middleware. What breaks inside it is answered as a failure and told to the log without its message.
@@ -109,6 +112,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
+        if scope["method"] in _SAFE and scope["path"] in PROBES:
+            return None
         if self.proxies and not self._is_proxied(scope, headers):
             return HTTPStatus.FORBIDDEN, "This is only reached through its proxy, over HTTPS."
         host = headers.get("host", "")
