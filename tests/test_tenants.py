@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from notegap.analyzer import Analyzer
 from notegap.config import load
 from notegap.service.access import ApiKeys
 from notegap.service.app import ServiceConfig, create_app
+from notegap.service.database import Database
 from notegap.service.principal import ROLES
 from test_service import CANARY
 
@@ -170,6 +172,54 @@ def test_every_interface_keeps_and_logs(analyzer: Analyzer, tmp_path: Path) -> N
         actions = ["check", "query", "cds", "fhir", "extract", "batch", "report-read", "report-delete"]
         assert entries == [(action, "a", "c") for action in actions]
         assert backend.audit_log.verify().faults == ()
+
+
+def test_a_batch_goes_on_after_a_stop(analyzer: Analyzer, database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that was accepted is lost, nothing is read twice, and in between nobody can read it."""
+    notes = [{**NOTE, "id": f"n{number}"} for number in range(40)] + [{"id": "bad", "text": 1}]
+    variables = {"NOTEGAP_DATABASE_KEYS": KEYS, "NOTEGAP_STORE": "reports"}
+    with service(analyzer, database_url, **variables) as (client, keys):
+        secret = keys.add("c", role="admin", tenant="a")[1]
+        ask = as_(client, secret)
+        job = ask("POST", "/v1/batches", notes).headers["location"]
+        waiting = ask("POST", "/v1/batches", notes[:2]).headers["location"]
+        while not ask("GET", job).json()["done"]:
+            time.sleep(0.001)
+    with service(analyzer, database_url, **variables) as (client, keys):
+        database = client.app.state.backend.store.database  # type: ignore[attr-defined]
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM batches_put_by").scalar() == 0
+        ask = as_(client, secret)
+        for each in (job, waiting):
+            while ask("GET", each).json()["state"] != "done":
+                time.sleep(0.01)
+        progress = ask("GET", job).json()
+        assert (progress["notes"], progress["gaps"], progress["failed"]) == (41, 40, 1)
+        lines = [json.loads(line) for line in ask("GET", f"{job}/results").text.splitlines()]
+        assert [line["id"] for line in lines] == [note["id"] for note in notes]
+        assert ask("GET", "/v1/counts").json()["counts"]["reports"] == 42
+        assert len(kept_by(ask)) == 42
+        other = as_(client, keys.add("c", role="admin", tenant="b")[1])
+        assert other("GET", job).status_code == 404
+    # Fetched or not, results stay until they expire.
+    database = Database(database_url)
+    with database.read() as connection:
+        (bodies,) = zip(*connection.exec_driver_sql("SELECT body FROM batches_put_by"), strict=True)
+    database.close()
+    assert len(bodies) == 2
+    assert not any(CANARY.encode() in bytes(body) for body in bodies)
+    assert caplog.messages == []
+
+
+def test_without_a_key_what_is_lost_at_a_stop_is_said(
+    analyzer: Analyzer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}") as (client, keys):
+        ask = as_(client, keys.add("c", role="coder", tenant="a")[1])
+        ask("POST", "/v1/batches", [NOTE])
+    assert caplog.messages == [
+        "a batch that was handed in is lost, since it is only put by encrypted; set NOTEGAP_DATABASE_KEYS"
+    ]
 
 
 def test_what_cannot_be_logged_is_not_answered(analyzer: Analyzer, tmp_path: Path) -> None:

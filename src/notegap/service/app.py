@@ -20,7 +20,7 @@ from starlette.routing import Match
 
 import notegap
 from notegap.analyzer import Analyzer
-from notegap.config import Config, Networks
+from notegap.config import NO_KEYS, Config, Networks
 from notegap.errors import DataError, KnowledgeError, NotegapError, StoreError, crash_site
 from notegap.model import Mention, Note, Report
 from notegap.notes.text import MAX_BYTES
@@ -37,6 +37,7 @@ from notegap.service.idempotency import Idempotency
 from notegap.service.metrics import Counting, Metrics
 from notegap.service.page import page_router
 from notegap.service.problems import failure
+from notegap.service.put_by import PutBy
 from notegap.service.rate import RateLimit
 from notegap.service.records import Records
 from notegap.service.rest import rest_router
@@ -146,13 +147,19 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
     backend = Backend.from_config(config.settings) if config.settings is not None else Backend.in_memory()
     records = Records(backend, metrics)
     rest, batches = rest_router(
-        reader, records=records, shelf=shelf, max_bytes=config.max_bytes, keep_seconds=config.keep_seconds
+        reader,
+        records=records,
+        shelf=shelf,
+        put_by=PutBy(backend.store.database, config.settings.database.keys if config.settings else NO_KEYS),
+        max_bytes=config.max_bytes,
+        keep_seconds=config.keep_seconds,
     )
 
     @asynccontextmanager
     async def living(_app: FastAPI) -> AsyncIterator[None]:
         # Aside: whoever asks for /healthz meanwhile is answered.
         first = asyncio.create_task(run_in_threadpool(_read_first, reader))
+        await run_in_threadpool(batches.take_up)
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +28,8 @@ from notegap.notes.text import NoteOptions
 from notegap.report.json import jsonl_error, jsonl_report
 from notegap.report.page import Page
 from notegap.service.guard import LOGGER
+from notegap.service.principal import Principal
+from notegap.service.put_by import PutBy, Unfinished
 from notegap.service.shelf import Shelf
 
 MOST_NOTES = 10_000
@@ -35,10 +37,10 @@ MOST_BATCHES = 64
 AFTER_FETCHED = 300.0
 """Seconds that results stay after they were fetched: a download that broke off can be repeated."""
 
-Record = Callable[[Report | RowError], None]
-_Job = tuple[str, Sequence[Note | RowError], Record]
+Record = Callable[[Report | RowError, Principal], None]
 
 _COLUMNS = "id, process, notes, done, gaps, complete, unchecked, failed, expires"
+_KEPT = "id, owner, notes, done, gaps, complete, unchecked, failed, expires"
 _PIECE = 200
 
 
@@ -110,6 +112,15 @@ def _listed(body: bytes) -> list[object]:
     return given
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be read of a batch, and for whom; `first` is the number of the first row."""
+
+    rows: Sequence[Note | RowError] = field(repr=False)
+    who: Principal
+    first: int = 0
+
+
 class Batches:
     """The batches of one application. Notes wait in memory only; results on the shelf until they expire."""
 
@@ -118,18 +129,24 @@ class Batches:
         shelf: Shelf,
         *,
         analyze: Callable[[Note], Report],
+        record: Record,
         seconds: float,
+        put_by: PutBy,
     ) -> None:
+        """`record` is given what came of each row, and for whom it was read, before it counts as read."""
         self._shelf = shelf
         self._analyze = analyze
+        self._record = record
         self._seconds = seconds
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._put_by = put_by
+        self._jobs: dict[str, _Job] = {}
+        self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._reader: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def accept(self, rows: Sequence[Note | RowError], owner: str, record: Record) -> Progress:
-        """Take a batch on; `record` is given what came of each row before it counts as read."""
+    def accept(self, rows: Sequence[Note | RowError], owner: str, who: Principal) -> Progress:
+        """Take a batch on."""
         name = secrets.token_urlsafe(16)
         with self._shelf.changing():
             self._forget_expired()
@@ -144,9 +161,30 @@ class Batches:
                 "INSERT INTO batches (id, owner, process, notes, expires) VALUES (?, ?, ?, ?, ?)",
                 (name, owner, os.getpid(), len(rows), time.time() + self._seconds),
             )
-        self._start()
-        self._waiting.put((name, rows, record))
+        self._take_on(name, _Job(rows, who))
         return self.find(name, owner)
+
+    def take_up(self) -> None:
+        """Go on with the batches that were put by when the service was stopped."""
+        for batch in self._put_by.take():
+            names = ", ".join(batch.row)
+            marks = ", ".join("?" * len(batch.row))
+            with self._shelf.changing():
+                self._shelf.change(
+                    f"INSERT INTO batches (process, {names}) VALUES (?, {marks})",  # noqa: S608 - names of ours
+                    (os.getpid(), *batch.row.values()),
+                )
+                for number, line in enumerate(batch.lines):
+                    self._shelf.change(
+                        "INSERT INTO lines (batch, number, line) VALUES (?, ?, ?)", (batch.id, number, line)
+                    )
+            if batch.rest and batch.who is not None:
+                self._take_on(batch.id, _Job(batch.rest, batch.who, first=len(batch.lines)))
+
+    def _take_on(self, name: str, job: _Job) -> None:
+        self._jobs[name] = job
+        self._start()
+        self._waiting.put(name)
 
     def find(self, name: str, owner: str) -> Progress:
         """How far a batch is. Someone else's is not there."""
@@ -192,12 +230,35 @@ class Batches:
             self._delete(name)
 
     def stop(self) -> None:
-        """Stop after the note in hand."""
+        """Stop after the note in hand; what is not read or not fetched is put by where that can be."""
         with self._starting:
             self._stopping.set()
             self._waiting.put(None)
             if self._reader is not None:
                 self._reader.join()
+        self._forget_expired()
+        kept = self._shelf.rows(f"SELECT {_KEPT} FROM batches WHERE process = ?", (os.getpid(),))  # noqa: S608 - names of ours
+        if kept and not self._put_by.can:
+            for _ in kept:
+                LOGGER.warning(
+                    "a batch that was handed in is lost, since it is only put by encrypted; set NOTEGAP_DATABASE_KEYS"
+                )
+            return
+        for values in kept:
+            row = dict(zip(_KEPT.split(", "), values, strict=True))
+            name = str(row["id"])
+            lines = self._shelf.rows("SELECT line FROM lines WHERE batch = ? ORDER BY number", (name,))
+            job = self._jobs.get(name)
+            rest = job.rows[len(lines) - job.first :] if job is not None else ()
+            self._put_by.put(
+                Unfinished(
+                    id=name,
+                    row=row,
+                    lines=[str(line) for (line,) in lines],
+                    rest=rest,
+                    who=job.who if job is not None else None,
+                )
+            )
 
     # ── the thread that reads ──
 
@@ -208,23 +269,24 @@ class Batches:
                 self._reader.start()
 
     def _read(self) -> None:
-        while (job := self._waiting.get()) is not None:
-            name, rows, record = job
+        while (name := self._waiting.get()) is not None and not self._stopping.is_set():
             try:
-                self._read_batch(name, rows, record)
+                self._read_batch(name, self._jobs[name])
             except (sqlite3.Error, StoreError) as error:
                 # The disk is full, say: this batch fails, and the next is read.
                 LOGGER.error("a batch broke: %s", crash_site(error))
                 with suppress(sqlite3.Error):
                     self._shelf.change("UPDATE batches SET process = 0 WHERE id = ?", (name,))
+            if not self._stopping.is_set():
+                del self._jobs[name]
 
-    def _read_batch(self, name: str, rows: Sequence[Note | RowError], record: Record) -> None:
-        tally = Tally()
-        for number, outcome in enumerate(audit(rows, self._analyze)):
+    def _read_batch(self, name: str, job: _Job) -> None:
+        for number, outcome in enumerate(audit(job.rows, self._analyze), start=job.first):
             if self._stopping.is_set():
                 return
+            tally = Tally()
             tally.add(outcome)
-            record(outcome)
+            self._record(outcome, job.who)
             if not self._keep(name, number, outcome, tally):
                 return
 
@@ -237,8 +299,8 @@ class Batches:
         )
         with self._shelf.changing():
             wanted = self._shelf.change(
-                "UPDATE batches SET done = ?, gaps = ?, complete = ?, unchecked = ?, failed = ?, expires = ? "
-                "WHERE id = ?",
+                "UPDATE batches SET done = done + ?, gaps = gaps + ?, complete = complete + ?, "
+                "unchecked = unchecked + ?, failed = failed + ?, expires = ? WHERE id = ?",
                 (
                     tally.read,
                     tally.gaps,

@@ -21,6 +21,7 @@ from notegap.report.json import as_dict, mentions_as_dict
 from notegap.service.access import require
 from notegap.service.clients import client_of
 from notegap.service.principal import Principal
+from notegap.service.put_by import PutBy
 from notegap.service.records import Records
 from notegap.service.rest import answered
 from notegap.service.rest.asked import NOTE, AskedNote, AskedQuery, note_of
@@ -75,14 +76,21 @@ _BATCH_EXAMPLE = [
 
 
 def rest_router(
-    reader: Reader, *, records: Records, shelf: Shelf, max_bytes: int, keep_seconds: float
+    reader: Reader, *, records: Records, shelf: Shelf, put_by: PutBy, max_bytes: int, keep_seconds: float
 ) -> tuple[APIRouter, Batches]:
     """The routes, and the batches behind some of them, which are to be stopped with the application."""
-    batches = Batches(shelf, analyze=reader.analyze_later, seconds=keep_seconds)
+
+    def record(outcome: Report | RowError, who: Principal) -> None:
+        if isinstance(outcome, RowError):
+            records.failed()
+        else:
+            records.report(outcome, who, "batch")
+
+    batches = Batches(shelf, analyze=reader.analyze_later, record=record, seconds=keep_seconds, put_by=put_by)
     router = APIRouter(prefix="/v1")
     _add_notes(router, reader, records, max_bytes)
     _add_codes(router, reader)
-    _add_batches(router, batches, records, max_bytes)
+    _add_batches(router, batches, max_bytes)
     return router, batches
 
 
@@ -177,7 +185,7 @@ def _add_codes(router: APIRouter, reader: Reader) -> None:
         return _json(details)
 
 
-def _add_batches(router: APIRouter, batches: Batches, records: Records, max_bytes: int) -> None:
+def _add_batches(router: APIRouter, batches: Batches, max_bytes: int) -> None:
     may = [Depends(require("batch"))]
 
     @router.post(
@@ -220,14 +228,7 @@ def _add_batches(router: APIRouter, batches: Batches, records: Records, max_byte
             )
         body = await request.body()
         rows = await run_in_threadpool(rows_of, body, lines=media in _LINES, max_bytes=max_bytes)
-
-        def record(outcome: Report | RowError) -> None:
-            if isinstance(outcome, RowError):
-                records.failed()
-            else:
-                records.report(outcome, who, "batch")
-
-        progress = await run_in_threadpool(batches.accept, rows, client_of(request.scope), record)
+        progress = await run_in_threadpool(batches.accept, rows, client_of(request.scope), who)
         return _json(
             progress.as_dict(),
             HTTPStatus.ACCEPTED,
