@@ -21,6 +21,7 @@ import pypdf
 import pytest
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
+from notegap.analyzer import Analyzer
 from notegap.errors import EmptyNoteError, NoteError
 from notegap.model import Metadata, Note
 from notegap.notes.document import Document, RowError, Writer, iso_date
@@ -28,6 +29,7 @@ from notegap.notes.files import read_file, read_note
 from notegap.notes.read import FORMATS, READERS, read_documents, recognize
 from notegap.notes.table import read_notes
 from notegap.notes.text import NoteOptions
+from notegap.report.json import as_dict
 
 INTERFACE = Path(__file__).resolve().parents[2] / "shared" / "interface"
 CANARY = "Quetzalcoatlus"
@@ -778,6 +780,27 @@ def test_fhir_without_a_document_says_so() -> None:
 
 
 # ── parts, and files ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_report_tells_where_in_the_file_a_quote_stands(analyzer: Analyzer, tmp_path: Path) -> None:
+    text = "Chronic ligamentous laxity.\\.br\\Lumbar spine, since the fall in May."
+    lines = [
+        "MSH|^~\\&|A|B|C|D|20260430||MDM^T02|7|P|2.5",
+        "TXA|1|PN|TX",
+        f"OBX|1|TX|a||{text}",
+        "OBX|2|FT|b||MRI: normal.",
+    ]
+    (tmp_path / "note.hl7").write_text("\r".join(lines))
+    report = as_dict(analyzer.analyze(read_note(tmp_path / "note.hl7", NoteOptions(codes=("M24.28",)))))
+    parts = {part["id"]: part for part in report["parts"]}
+    assert [part["kind"] for part in parts.values()] == ["obx", "obx"]
+    (region,) = [f for check in report["checks"] for f in check["findings"] if f["id"] == "M24.28/region"]
+    (quote,) = region["evidence"]
+    assert parts["1"]["start"] <= quote["start"] < quote["end"] <= parts["1"]["end"]
+    (mri,) = [mention for mention in report["mentions"] if mention["value"] == "mri"]
+    assert (mri["start"] - parts["2"]["start"], mri["text"]) == (0, "MRI")
+    plain = as_dict(analyzer.analyze(Note(id="n", text="Neck pain.")))
+    assert "parts" not in plain
 
 
 def test_a_writer_keeps_lines_and_parts() -> None:

@@ -115,6 +115,26 @@ class Metadata:
     replaces: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a note's text and where it stood in the file that the note was read from.
+
+    `kind` is "section" or "element" (C-CDA), "obx" or "nte" (HL7 v2), "attachment" (FHIR), "page" (PDF). `id` is the
+    xs:ID, the set id, the attachment's or page's number; `code` a LOINC code or the sender's; `title` as given.
+    """
+
+    start: int
+    end: int
+    kind: str
+    id: str = ""
+    code: str = ""
+    title: str = field(default="", repr=False)
+
+    def moved(self, by: int) -> Part:
+        """The same part in a text that stands `by` characters further on."""
+        return Part(self.start + by, self.end + by, self.kind, self.id, self.code, self.title)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """One clinical note and the codes it is to support.
@@ -131,6 +151,7 @@ class Note:
     setting: Setting = Setting.OUTPATIENT
     date_of_service: str | None = None
     metadata: Metadata = field(default=Metadata(), repr=False)
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         # Left a plain word, "outpatient" would be read as inpatient, where a suspicion counts as a diagnosis.

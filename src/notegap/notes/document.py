@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from notegap.errors import NoteError
-from notegap.model import Metadata
+from notegap.model import Metadata, Part
 
 _DEEPEST = 3
 _SAYING = Callable[[str], None]
@@ -18,26 +18,6 @@ _SAYING = Callable[[str], None]
 
 def unsaid(_remark: str) -> None:
     """Say nothing: for callers that have nobody to tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a document's text and where it stood in the file.
-
-    `kind` is "section" or "element" (C-CDA), "obx" or "nte" (HL7 v2), "attachment" (FHIR), "page" (PDF). `id` is the
-    xs:ID, the set id, the attachment's or page's number; `code` a LOINC code or the sender's; `title` as given.
-    """
-
-    start: int
-    end: int
-    kind: str
-    id: str = ""
-    code: str = ""
-    title: str = field(default="", repr=False)
-
-    def moved(self, by: int) -> Part:
-        """The same part in a text that stands `by` characters further on."""
-        return Part(self.start + by, self.end + by, self.kind, self.id, self.code, self.title)
 
 
 @dataclass(frozen=True, slots=True)

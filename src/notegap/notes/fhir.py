@@ -15,8 +15,8 @@ from fhir.resources.R4B.documentreference import DocumentReference
 from pydantic import ValidationError
 
 from notegap.errors import NoteError
-from notegap.model import Metadata
-from notegap.notes.document import Document, Part, RowError, Source, decode_base64, iso_date
+from notegap.model import Metadata, Part
+from notegap.notes.document import Document, RowError, Source, decode_base64, iso_date
 from notegap.notes.read import read_one
 from notegap.notes.text import decode
 

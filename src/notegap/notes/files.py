@@ -99,4 +99,5 @@ def note_of(document: Document, note_id: str, options: NoteOptions) -> Note:
         setting=options.setting,
         date_of_service=document.metadata.date or options.date_of_service,
         metadata=document.metadata,
+        parts=document.parts,
     )

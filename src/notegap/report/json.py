@@ -108,10 +108,12 @@ def _error(note_id: str, message: str, where: str) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "id": note_id, "error": {"message": message, "where": where}}
 
 
-def _metadata(note: Note) -> dict[str, dict[str, str]]:
-    """What the file said of the note, where it said anything."""
+def _metadata(note: Note) -> dict[str, Any]:
+    """What the file said of the note, and where each part of the text stood in it, where it said anything."""
     said = {name: value for name, value in asdict(note.metadata).items() if value}
-    return {"metadata": said} if said else {}
+    return ({"metadata": said} if said else {}) | (
+        {"parts": [asdict(part) for part in note.parts]} if note.parts else {}
+    )
 
 
 def _check(check: CodeCheck) -> dict[str, Any]:

@@ -13,7 +13,19 @@ from pydantic import BaseModel, Field
 from notegap.model import AlertKind, Assertion, Changes, FormKind, Setting, Severity, Status, Trigger, YesNoReason
 
 _START, _END = "Offset into the note as it was given, in characters.", "Where it ends: text[start:end] is the quote."
+_PARTS = "Where each stretch of the text stood in its file, where that has parts (FHIR lines of a batch)."
 _SAID = "What the file said of the note beside its text, where it said anything (FHIR lines of a batch)."
+
+
+class Part(BaseModel):
+    """A stretch of the note and where it stood in its file."""
+
+    start: int = Field(description=_START)
+    end: int = Field(description=_END)
+    kind: str = Field(description="`section`, `element`, `obx`, `nte`, `attachment` or `page`.")
+    id: str = Field(description="The xs:ID, the set id, or a number.")
+    code: str = Field(description="A LOINC code, or the sender's own.")
+    title: str
 
 
 class Evidence(BaseModel):
@@ -125,6 +137,7 @@ class Report(BaseModel):
     suggestions: list[Suggestion]
     points_to: list[Pointer]
     metadata: dict[str, str] = Field(default={}, description=_SAID)
+    parts: list[Part] = Field(default=[], description=_PARTS)
 
 
 class Mentions(BaseModel):
@@ -135,6 +148,7 @@ class Mentions(BaseModel):
     notegap: str
     mentions: list[Mention]
     metadata: dict[str, str] = Field(default={}, description=_SAID)
+    parts: list[Part] = Field(default=[], description=_PARTS)
 
 
 class Indicator(BaseModel):
