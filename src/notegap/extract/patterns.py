@@ -15,63 +15,46 @@ _GRAM = 3
 _MOST_WORDS = 50_000
 """Words remembered at most: a vocabulary, without where any of them was read."""
 _NO_WORD = re.compile(r"\W")
-_WORD = re.compile(r"\w+")
-_CLAUSE = re.compile(r"[^.\n]+")
-_LINE = re.compile(r"[^\n]+")
-_ALL = re.compile(r".+", re.DOTALL)
-
-
-class Patterns:
-    """Regular expressions with their labels, on lower-cased text.
-
-    One that cannot match a full stop or a line end is tried clause by clause or line by line, which spares most of
-    most notes.
-    """
-
-    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
-        kinds: dict[re.Pattern[str], list[tuple[str, str]]] = {_ALL: [], _LINE: [], _CLAUSE: []}
-        for label, text in rules:
-            kinds[_CLAUSE if within_clause(text) else _LINE if within_line(text) else _ALL].append((label, text))
-        self._sieves = [_Sieve(of_kind, stretch) for stretch, of_kind in kinds.items()]
-
-    def find(self, text: str) -> Iterator[tuple[str, int, int]]:
-        """(label, start, end) of every match in `text` that is not empty."""
-        for sieve in self._sieves:
-            for label, pattern, start, end in sieve.worth_trying(text):
-                for match in regex(pattern).finditer(text, start, end):
-                    if match.end() > match.start():
-                        yield label, match.start(), match.end()
+_ALL, _LINE, _CLAUSE = range(3)
+"""How far a match of a pattern goes at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What a word or mark tells: the groups some letters of which it holds, as bits, and the patterns these open."""
+    """What a word or mark tells: the groups some letters of which it holds, as bits, and the patterns these open.
 
-    groups: int
-    opens: tuple[int, ...]
-
-
-class _Sieve:
-    """Patterns of which no match goes beyond a `stretch` of the text, by the letters they need.
-
-    Letters that lie across words are looked for by the longest of their pieces. So what a stretch may match follows
-    from its words one by one, and what each word holds is remembered: notes use the same few thousand words.
+    Patterns stand apart by how far they go.
     """
 
-    def __init__(self, rules: Sequence[tuple[str, str]], stretch: re.Pattern[str]) -> None:
-        self._stretch = stretch
-        self._rules = rules
-        self._always: list[int] = []
+    groups: int
+    opens: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+class Patterns:
+    """Regular expressions with their labels, on lower-cased text, by the letters they need.
+
+    One that cannot match a full stop or a line end is tried clause by clause or line by line, which spares most of
+    most notes. Letters that lie across words are looked for by the longest of their pieces first. So what a stretch
+    may match follows from its words one by one, and what each word holds is remembered: notes use the same few
+    thousand words.
+    """
+
+    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+        self._rules = sorted(((label, text, _reach(text)) for label, text in rules), key=lambda rule: rule[2])
+        self._always: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._needs: list[int] = []  # of each pattern: its groups as bits
+        self._across: list[list[tuple[str, ...]]] = []  # of each pattern: its groups with letters across words
         self._opened_by: dict[int, list[int]] = {}  # the most telling group of patterns → the patterns
         groups: dict[frozenset[str], int] = {}
-        for number, (_, pattern) in enumerate(rules):
-            bits = [1 << groups.setdefault(frozenset(map(_piece, group)), len(groups)) for group in needed(pattern)]
+        for number, (_, pattern, reach) in enumerate(self._rules):
+            asked = needed(pattern)
+            bits = [1 << groups.setdefault(frozenset(map(_piece, group)), len(groups)) for group in asked]
             self._needs.append(sum(set(bits)))
+            self._across.append([group for group in asked if _lies_across(group)])
             if bits:
                 self._opened_by.setdefault(bits[0], []).append(number)
             else:
-                self._always.append(number)
+                self._always[reach].append(number)
         self._openers = sum(self._opened_by)
         held_by: dict[str, int] = {}  # each piece → the groups it is of
         for group, number in groups.items():
@@ -88,23 +71,57 @@ class _Sieve:
             self._by_gram.setdefault(rarest, []).append((piece, held_by[piece]))
         self._words: dict[str, _Held] = {}
 
-    def worth_trying(self, text: str) -> Iterator[tuple[str, str, int, int]]:
-        """(label, pattern, start, end): where in `text` a pattern may match."""
+    def find(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """(label, start, end) of every match in `text` that is not empty."""
+        for number, start, end in sorted(self._worth_trying(text)):
+            label, pattern, _ = self._rules[number]
+            for match in regex(pattern).finditer(text, start, end):
+                if match.end() > match.start():
+                    yield label, match.start(), match.end()
+
+    def _worth_trying(self, text: str) -> list[tuple[int, int, int]]:
+        """(pattern, start, end): where in `text` a pattern may match."""
         tries: list[tuple[int, int, int]] = []
-        for match in self._stretch.finditer(text):
-            start, end = match.span()
-            stretch = match.group()
-            here = [self._of_word(word) for word in _WORD.findall(stretch)]
-            here += [held for mark, held in self._marks if mark in stretch]
-            groups = 0
-            opened: set[int] = set()
-            for held in here:
-                groups |= held.groups
-                opened.update(held.opens)
-            tries += [(number, start, end) for number in opened if self._needs[number] & ~groups == 0]
-            tries += [(number, start, end) for number in self._always]
-        for number, start, end in sorted(tries):
-            yield *self._rules[number], start, end
+        spaced = _NO_WORD.sub(" ", text)
+        marks = [(mark, held) for mark, held in self._marks if mark in text]
+        everything: dict[int, _Held] = {}
+        line_at = 0
+        for line in text.split("\n"):
+            in_line: dict[int, _Held] = {}
+            at = line_at
+            for clause in line.split("."):
+                end = at + len(clause)
+                here = {id(held): held for word in spaced[at:end].split() if (held := self._of_word(word)).groups}
+                here.update((id(held), held) for mark, held in marks if mark in clause)
+                self._try(_CLAUSE, here, spaced, at, end, tries)
+                in_line.update(here)
+                at = end + 1
+            end = line_at + len(line)
+            in_line.update((id(held), held) for mark, held in marks if mark == "." and mark in line)
+            self._try(_LINE, in_line, spaced, line_at, end, tries)
+            everything.update(in_line)
+            line_at = end + 1
+        self._try(_ALL, everything, spaced, 0, len(text), tries)
+        return tries
+
+    def _try(
+        self, reach: int, here: dict[int, _Held], spaced: str, start: int, end: int, tries: list[tuple[int, int, int]]
+    ) -> None:
+        """Add the patterns of `reach` that may match from `start` to `end`, where `here` is held."""
+        if start == end:
+            return
+        groups = 0
+        opened: set[int] = set()
+        for held in here.values():
+            groups |= held.groups
+            opened.update(held.opens[reach])
+        lacking = ~groups
+        needs = self._needs
+        stretch = f" {spaced[start:end]} "
+        for number in opened:
+            if not needs[number] & lacking and _holds(stretch, self._across[number]):
+                tries.append((number, start, end))
+        tries += [(number, start, end) for number in self._always[reach]]
 
     def _of_word(self, word: str) -> _Held:
         held = self._words.get(word)
@@ -122,12 +139,34 @@ class _Sieve:
 
     def _held(self, bits: Iterable[int]) -> _Held:
         groups = reduce(or_, bits, 0)
-        opens: list[int] = []
+        opens: tuple[list[int], list[int], list[int]] = ([], [], [])
         left = groups & self._openers
         while left:
-            opens += self._opened_by[left & -left]
+            for number in self._opened_by[left & -left]:
+                opens[self._rules[number][2]].append(number)
             left &= left - 1
-        return _Held(groups, tuple(opens))
+        return _Held(groups, (tuple(opens[_ALL]), tuple(opens[_LINE]), tuple(opens[_CLAUSE])))
+
+
+def _reach(text: str) -> int:
+    """How far a match of the regular expression `text` goes at most."""
+    return _CLAUSE if within_clause(text) else _LINE if within_line(text) else _ALL
+
+
+def _holds(stretch: str, groups: Iterable[Sequence[str]]) -> bool:
+    """Whether `stretch` holds some letters of each of `groups`."""
+    for group in groups:
+        for letters in group:
+            if letters in stretch:
+                break
+        else:
+            return False
+    return True
+
+
+def _lies_across(group: Sequence[str]) -> bool:
+    """Whether some letters of `group` lie across words, and none are a mark, which is gone where words are compared."""
+    return any(_piece(letters) != letters for letters in group) and not any(map(_NO_WORD.fullmatch, group))
 
 
 def _piece(letters: str) -> str:

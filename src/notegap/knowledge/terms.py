@@ -37,6 +37,10 @@ _GROUP_KIND = re.compile(r"\?(?::|P<\w+>|(?P<not><?!)|<?=)")
 _UNUSUAL = re.compile(r"\n|\(\?(?![:=!]|<[=!]|P<\w+>)")
 _EDGE, _OPEN = "\x00", "\x01"
 """In letters being gathered: a word's edge, and an end at which the pattern may still ask for one."""
+_COMMON = frozenset(
+    {"a", "an", "and", "any", "at", "for", "from", "has", "in", "is", "no", "not", "of", "on", "or", "the", "to", "was", "with", "without"}
+)  # fmt: skip
+"""Words that most notes hold."""
 _OUTER_EDGE = re.compile(f"^{_EDGE}(?=\\w)|(?<=\\w){_EDGE}$")
 _NO_WORD = re.compile(r"\W")
 _SET = re.compile(r"\[(?P<not>\^?)\]?(?P<inside>(?:\\.|[^\]\\])*)\]", re.DOTALL)
@@ -134,7 +138,7 @@ def needed(text: str) -> tuple[Letters, ...]:
         return ()
     groups = {tuple(dict.fromkeys(map(_settled, group))): None for group in _needed_by_any(text, 0, "")[0]}
     told = sorted((group for group in groups if all(group)), key=_telling, reverse=True)
-    return tuple([group for group in told if _telling(group)[0] > 1] or told)
+    return tuple([group for group in told if _telling(group)[0] > 2] or told)
 
 
 def _settled(letters: str) -> str:
@@ -166,7 +170,16 @@ def _keeps_off(text: str, mark: str, matching: str) -> bool:
 
 def _telling(group: Letters) -> tuple[int, int]:
     """How seldom a note holds one of `group`, roughly."""
-    return min(len(letters) if letters.isalnum() else len(letters) + 2 for letters in group), -len(group)
+    return min(map(_length, group)), -len(group)
+
+
+@cache
+def _length(letters: str) -> int:
+    """Twice how many letters; the edge of a word tells as much as one, a lone mark as two, a common word less."""
+    letters = letters.replace(_OPEN, "")
+    if letters.strip(_EDGE + " ") in _COMMON:
+        return 3
+    return 4 if len(letters) == 1 and not letters.isalnum() else 2 * len(letters)
 
 
 def _needed_by_any(text: str, at: int, before: str) -> tuple[list[Letters], int]:
