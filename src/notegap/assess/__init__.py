@@ -38,10 +38,12 @@ def assess(
 def _findings(context: Context, better: tuple[str, ...]) -> tuple[Finding, ...]:
     """Every requirement in its order, then every alert: each may look at the items decided before it."""
     findings: list[Finding] = []
+    decided: dict[str, tuple[Status, tuple[Mention, ...]]] = {}
+    context = replace(context, decided=decided)
     for requirement in context.checklist.requires:
         status, mentions = decide(requirement, context)
         findings.append(requirement_finding(requirement, status, mentions, context))
-        context = replace(context, decided={**context.decided, requirement.id: (status, mentions)})
+        decided[requirement.id] = (status, mentions)
     alerts = context.checklist.alerts
     if not is_reportable(context.code, context.codes) and INVALID_ITEM not in {alert.id for alert in alerts}:
         said = invalid_finding(context.code, better, context.codes)
@@ -49,7 +51,7 @@ def _findings(context: Context, better: tuple[str, ...]) -> tuple[Finding, ...]:
     for alert in alerts:
         status, mentions = decide_alert(alert, context)
         findings.append(alert_finding(alert, status, mentions, context))
-        context = replace(context, decided={**context.decided, alert.id: (status, mentions)})
+        decided[alert.id] = (status, mentions)
     return tuple(findings)
 
 

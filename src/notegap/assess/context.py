@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
 
 from notegap.icd10cm import CodeSet
-from notegap.model import REGIONS, Assertion, Checklist, Coding, Mention, Note, Setting, Status
+from notegap.model import REGIONS, Assertion, Checklist, Coding, Expr, Mention, Note, Setting, Status
 
 AFFIRMED = frozenset({Assertion.AFFIRMED})
 """The assertions an expression accepts unless an item says otherwise."""
@@ -27,7 +27,8 @@ class Context:
     tied to; `code_regions` those of the code being checked
     (several regions may share a code: M99.23 is lumbar and lumbosacral), empty when the code has none; `area` the
     regions of the condition, or of the code where the note does not place it, and those next
-    to them. `claim` is None when no claim was given.
+    to them. `claim` is None when no claim was given. `decided` grows from item to item, `known` are the expressions
+    evaluated so far: none comes out differently later, since an item that is decided stays so.
     """
 
     checklist: Checklist
@@ -44,6 +45,9 @@ class Context:
     code_regions: frozenset[str] = frozenset()
     area: frozenset[str] = frozenset()
     decided: Decided
+    known: dict[tuple[int, frozenset[Assertion]], tuple[Expr, tuple[bool, tuple[Mention, ...]]]] = field(
+        default_factory=dict
+    )
 
     @property
     def on_claim(self) -> tuple[str, ...]:

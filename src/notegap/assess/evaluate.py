@@ -56,9 +56,20 @@ ANY = "any"
 
 FAILS: Outcome = (False, ())
 
+_WHATEVER: Lens = frozenset(Assertion)
+
 
 def evaluate(expr: Expr, context: Context, lens: Lens = AFFIRMED) -> Outcome:
     """Whether `expr` holds under `lens`, and the mentions that say so."""
+    # By identity, which the expression kept beside it holds: to hash one takes longer than to evaluate it.
+    key = (id(expr), lens)
+    known = context.known.get(key)
+    if known is None:
+        known = context.known[key] = (expr, _evaluate(expr, context, lens))
+    return known[1]
+
+
+def _evaluate(expr: Expr, context: Context, lens: Lens) -> Outcome:
     match expr:
         case Select():
             found = select(expr, context, lens)
@@ -97,8 +108,8 @@ def select(wanted: Select, context: Context, lens: Lens = AFFIRMED) -> tuple[Men
     found = [
         mention
         for mention in pool
-        if mention.assertion in accepted
-        and (wanted.values is None or mention.value in wanted.values)
+        if (wanted.values is None or mention.value in wanted.values)
+        and mention.assertion in accepted
         and _is_wanted(mention, wanted)
         and _is_placed(mention, wanted.at, context)
         and (wanted.same_sentence is None or _shares_sentence(mention, wanted.same_sentence, context))
@@ -125,20 +136,22 @@ def context_of(checklist: Checklist, code: str, told: Told, note: Note, codes: C
         code_regions=regions_of_code(checklist, code, codes),
         decided={},
     )
-    found = _every_match(checklist.condition, bare, frozenset(Assertion))
-    condition = tuple(sorted(found, key=lambda m: (m.start, m.end)))
+    found = {id(mention): mention for mention in _every_match(checklist.condition, bare, _WHATEVER)}
+    condition = tuple(sorted(found.values(), key=lambda m: (m.start, m.end)))
     regions = regions_of_condition(condition)
-    return replace(bare, condition=condition, condition_regions=regions, area=area_of(regions or bare.code_regions))
+    return replace(
+        bare, condition=condition, condition_regions=regions, area=area_of(regions or bare.code_regions), known={}
+    )
 
 
-def _every_match(expr: Expr, context: Context, lens: Lens) -> set[Mention]:
+def _every_match(expr: Expr, context: Context, lens: Lens) -> Iterable[Mention]:
     match expr:
         case Select():
-            return set(select(expr, context, lens))
+            return select(expr, context, lens)
         case AnyOf(parts):
-            return {mention for part in parts for mention in _every_match(part, context, lens)}
+            return (mention for part in parts for mention in _every_match(part, context, lens))
         case _:
-            return set(evaluate(expr, context, lens)[1])
+            return evaluate(expr, context, lens)[1]
 
 
 def _at_least(number: int, parts: Sequence[Expr], context: Context, lens: Lens) -> Outcome:
@@ -151,7 +164,7 @@ def _at_least(number: int, parts: Sequence[Expr], context: Context, lens: Lens) 
 def interleaved(parts: Iterable[Sequence[Mention]]) -> tuple[Mention, ...]:
     """The mentions of every part, distinct, in turns: so that a short list still shows each part."""
     rounds = zip_longest(*parts)
-    return tuple(dict.fromkeys(mention for turn in rounds for mention in turn if mention is not None))
+    return tuple({id(mention): mention for turn in rounds for mention in turn if mention is not None}.values())
 
 
 def _is_wanted(mention: Mention, wanted: Select) -> bool:

@@ -18,45 +18,39 @@ from notegap.model import Assertion
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|shows?|showed|demonstrates?|reveals?|revealed|noted|present|seen|remains?|persists?|reports?|complains?|admits|"
     r"suggests?|measures?|consistent|includ(?:es?|ing))\b",
-    re.IGNORECASE,
 )
-_LIST_WORD = re.compile(r"\b(?:or|nor|any)\b", re.IGNORECASE)
+_LIST_WORD = re.compile(r"\b(?:or|nor|any)\b")
 _NEW_SUBJECT = re.compile(
     r",\s+(?:and|but|with|while|then|so)?\s*(?:he|she|they|patient|the\s+patient|there|it|this|these|i|we|his|her|pain|mri|ct|x-?rays?|exam|positive|mild|moderate|severe|known|chronic|stable)\b",
-    re.IGNORECASE,
 )
 # "No loosening, solid fusion": what is well is told anew, unless the word before the comma goes with it ("no mature, solid fusion").
 _WELL = re.compile(
     r"(?:,\s+(?:and\s+|with\s+)?|\s(?:and|with)\s+)(?:an?\s+|the\s+)?(?:solid|intact|good|well|excellent|satisfactory|maintained|preserved|anatomic|mature)\b(?!\s+or\b)"
     # "no fracture, hardware intact"
     r"|,\s+(?:and\s+)?(?:[\w-]+\s+){1,3}?(?:(?:is|are|appears?|remains?)\s+)?(?:intact|solid|maintained|in\s+(?:good|satisfactory|place|position))\b",
-    re.IGNORECASE,
 )
 _GOES_WITH_IT = re.compile(
     r"(?:^|\b(?:mature|definite|good|clear|convincing|complete|obvious|robust|bony|osseous|continuous|evidence|sign|signs)\b)\s*$",
-    re.IGNORECASE,
 )
 # "history of fusion, with pain ever since"
-_COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b", re.IGNORECASE)
+_COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b")
 # What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
-_STATUS_POST = re.compile(r"s/p|status post", re.IGNORECASE)
-_LIST_GOES_ON = re.compile(r"\s*,?\s+(?:and|or)\b", re.IGNORECASE)
+_STATUS_POST = re.compile(r"s/p|status post")
+_LIST_GOES_ON = re.compile(r"\s*,?\s+(?:and|or)\b")
 # "Without any fall and past history of melanoma": the history is there.
 _AND_HISTORY = re.compile(
     r"\b(?:and|but|with)\s+(?:(?:an?|the|his|her|past|prior|previous|long|longstanding|strong|remote|known|positive|significant)\s+)*(?:history|hx|h/o)\b",
-    re.IGNORECASE,
 )
 # "Her daughter states that he has ...": a relative who tells of the patient.
 _TOLD_BY = re.compile(
     r"^\W*(?:'s\s)?(?:who |also |both |present |today )*(?:reports?|reported|states?|stated|says?|said|spoke|notes?|noted|noticed|confirms?|confirmed|feels?|thinks?|believes?|asks?|asked|called"
     r"|brought|accompan\w+|is (?:here|present)|was present|helps?|helped)\b|\b(?:that|and|but)\s+(?:s?he|the patient|patient)\b",
-    re.IGNORECASE,
 )
 # The next item of a list within a line: 1) esophagitis 2) hernia.
 _NEXT_ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}\)\s")
 
 # Infections that do not pass.
-_LASTING = re.compile(r"\b(?:hiv|aids|hcv|hepatitis|immunodeficiency|leprosy|post[- ]?polio)\b", re.IGNORECASE)
+_LASTING = re.compile(r"\b(?:hiv|aids|hcv|hepatitis|immunodeficiency|leprosy|post[- ]?polio)\b")
 # Said of an event, "history of" puts it in the past; said of a lasting condition it does not (LABELS 20).
 _EVENTS = frozenset(
     {
@@ -65,118 +59,103 @@ _EVENTS = frozenset(
         "disease/tuberculosis", "disease/brucellosis", "disease/typhoid", "disease/other_infection", "neuro/cauda_equina",
     }
 )  # fmt: skip
-_GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b", re.IGNORECASE)
+_GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b")
 _TOLD = frozenset(
     {"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"}
 )
 _DONE = re.compile(
     r"^(?:was |were |being |been )?(?:prescribed|rx'd|rxed|started|ordered|given|recommended|referred|requested|offered|(?:with )?\S+ refills?|disp\w*)",
-    re.IGNORECASE,
 )
 _RESULT_AFTER = re.compile(
     r"^(?:\s?scans?|\s?films?|\s?studies|\s?images|\s?reports?|\s?results?|\s?findings?|\s?of the [a-z ]{3,24}?|\s?done|\s?today|\s?obtained|\s?from [\w/, ]{3,20})*,?\s*(?:today\s)?(?:(?:did|does|do)(?: not|n't)?\s)?"
     r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
-    re.IGNORECASE,
 )
 _RESULT_BEFORE = re.compile(
     r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$",
-    re.IGNORECASE,
 )
 # A study that is still awaited has shown nothing, whatever "results" follow it.
 _NOT_YET = re.compile(
     r"\b(?:once|until|when|after) (?:we|he|she|i|they) (?:have |has )?(?:obtain\w*|have|has|get|gets|receives?)\b[^.;]{0,20}$",
-    re.IGNORECASE,
 )
 # "We looked, to make sure there were no fragments" says why, not what was seen.
-_MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b", re.IGNORECASE)
+_MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b")
 _NONE_FOUND = re.compile(
-    r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b", re.IGNORECASE
+    r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b"
 )
-_IF = re.compile(r"^(?:if|unless|in case(?: of)?)$", re.IGNORECASE)
+_IF = re.compile(r"^(?:if|unless|in case(?: of)?)$")
 _AWAITED = re.compile(
     r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$",
-    re.IGNORECASE,
 )
 # "X-rays of the lumbar spine ordered." Not "ordered by her doctor, which showed".
 _TO_COME = re.compile(
     r"[^.;:,\n]{0,60}?(?<!not )\b(?:ordered|requested|scheduled|recommended|arranged|booked|advised|pending|awaited|to be (?:done|obtained|ordered|scheduled))"
     r"(?:\s+(?:today|now|asap|stat|next|for|to|with|this|prior|before|w/)\b[^.;\n]*)?\s*(?:[.;,\n)]|$)",
-    re.IGNORECASE,
 )
 # "Get an EMG and an MRI of the neck": an order begins with its verb.
 _ORDER = re.compile(
     r"(?:^|[.;:\n]\s*|^\W*\d{1,2}[.)]\s*|[-*]\s+|,\s*(?:and |then )?|\b(?:please|then)\s+)(?:get|obtain|check|pursue|send for|set up)\s+(?:(?:an?|the|her|his|new|some|updated|plain|flexion|extension|upright|standing|lumbar|cervical|thoracic|repeat|stat)[\s/-]+)*"
     r"(?:[\w/-]+(?:\s+[\w/-]+)?\s*(?:,|and|&|\+|,\s*and)\s*(?:(?:an?|the|new|some|plain)\s+)?(?:(?:lumbar|cervical|thoracic|flexion|extension)[\s/-]+)*)?$",
-    re.IGNORECASE,
 )
-_SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|report)\b", re.IGNORECASE)
+_SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|report)\b")
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
     r"\b(?:(?:is|was|are|were|been|remains?|stays?) (?:already |currently |still |now )?(?:on|taking|using|wearing)|since (?:her|his|the|that|this|their)|tolerated (?:by|with)|"
     r"(?:relief|benefitt?ed) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
-    re.IGNORECASE,
 )
 # "No injury that could explain X", "no falls which would contribute to X": only what comes before "that" is denied.
 _RELATIVE = re.compile(
     r"\b(?:that|which|who|to)\s+(?:(?:would|could|might|may|can|will|has|have|had|possibly)\s+)*(?:been\s+)?(?:explain|account|contribut|cause|caus|lead|led|produce|result|bring|trigger|precipitat|provok|worsen|aggravat)\w*",
-    re.IGNORECASE,
 )
-_NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b", re.IGNORECASE)
+_NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b")
 _ASIDE = re.compile(
-    r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,", re.IGNORECASE
+    r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,"
 )
 # "No change in bladder function" denies a symptom, where "no change" elsewhere denies nothing.
-_CHANGE = re.compile(r"^changes?\b", re.IGNORECASE)
+_CHANGE = re.compile(r"^changes?\b")
 _NO_CHANGE = re.compile(
-    r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$", re.IGNORECASE
+    r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$"
 )
 # A form's answer: "Fracture: N", "numbness - denies", "Listhesis: yes".
 _ANSWERED = re.compile(
     r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)",
-    re.IGNORECASE,
 )
-_PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?|complains?)\b", re.IGNORECASE)
+_PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?|complains?)\b")
 # An operation someone has come for has not been done yet.
 _COME_FOR = re.compile(
     r"\b(?:come|comes|coming|presents?|presenting|admitted|here|brought|desires?|elects?|elected|agree[sd]?|wish(?:es|ed)?)\b[^.;\n]{0,40}\b(?:for|to have|to undergo)\b[^.;,\n]{0,40}$",
-    re.IGNORECASE,
 )
 # "She could not swing a club before her rhizotomy."
 _TOLD_OF = re.compile(
     r"\b(?:was|were|had|did|could)\b[^.;\n]{0,80}\b(?:before|prior to|after|following) (?:her|his|their) (?:\w+ ){0,2}$",
-    re.IGNORECASE,
 )
 # What must not be taken tells of an allergy, not of a treatment.
 _AVERSE = re.compile(
     r"\b(?:allerg(?:y|ies|ic)|intoleran(?:t|ce)|(?:hyper)?sensitiv(?:e|ity|ities)|(?:adverse |allergic )?reactions?|anaphyla\w+)\s+(?:to|of|with|includ\w+)\b[^.;\n]{0,60}$|\ballergies\b[^.;\n]{0,40}$",
-    re.IGNORECASE,
 )
-_SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b", re.IGNORECASE)
-_REASON = re.compile(r"\bfor (?:\w+ ){0,3}$", re.IGNORECASE)
-_TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$", re.IGNORECASE)
-_OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$", re.IGNORECASE)
+_SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b")
+_REASON = re.compile(r"\bfor (?:\w+ ){0,3}$")
+_TOOL = re.compile(r"\b(?:is|are|was|were|be|been|being|then|and|which)\s+$")
+_OLD = re.compile(r"^(?:old|remote|prior|previous|former|chronic)$")
 _SEEN = re.compile(
     r"\b(?:seen|noted|shows?|showed|demonstrat\w+|reveals?|revealed|there (?:is|are)|visuali[sz]ed|present|identified|evidence|appears?|unchanged|stable|again|still)\b",
-    re.IGNORECASE,
 )
 _FRACTURES = frozenset({"finding/fracture", "finding/compression_fracture"})
 _REPORT_SECTIONS = frozenset({"imaging", "impression", "technique", "exam_study"})
-_MAY = re.compile(r"^(?:may|might|could)\b", re.IGNORECASE)
-_POST = re.compile(r"^(?:post|failed|previous|prior|s/p|status post)\b", re.IGNORECASE)
+_MAY = re.compile(r"^(?:may|might|could)\b")
+_POST = re.compile(r"^(?:post|failed|previous|prior|s/p|status post)\b")
 _HAPPENED = frozenset({"mechanism/traumatic"})
 """Mechanisms that a note denies of the patient's problem: to deny an inflammation says nothing of what brought it about."""
-_THEN = re.compile(r"^(?:followed by|then|subsequently|thereafter)$", re.IGNORECASE)
-_WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$", re.IGNORECASE)
+_THEN = re.compile(r"^(?:followed by|then|subsequently|thereafter)$")
+_WEAKLY_PAST = re.compile(r"^(?:underwent|undergone|had an?)$")
 _ORDERABLE = frozenset({"treatment", "imaging", "surgery", "procedure", "electrodiagnostic"})
 # Where something is, or how it was looked at: a denial in the sentence is not of these.
-_HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$", re.IGNORECASE)
+_HAD = re.compile(r"\b(?:had|failed|after|completed|tried|following|underwent|despite)\b[^.;:\n]{0,45}$")
 _PLAIN = frozenset({"region", "level", "nerve_site", "canal_named", "study_named", "body_site"})
 _RECENT = re.compile(
     r"\brecent (?:history|hx)\b|\b(?:minutes?|hours?|hrs?|days?|nights?|weeks?|wks?)\s+(?:ago|earlier|before|back|prior|previously)\b",
-    re.IGNORECASE,
 )
 # A sign that is no word, between a fact and another sign.
-_MARK = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve\b", re.IGNORECASE)
+_MARK = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve\b")
 _LONG_REACH = 7
 """Words after which a negation without any comma no longer crosses a verb (dictation without punctuation)."""
 
@@ -196,7 +175,7 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             continue
         if (
             cue.says == Assertion.HISTORICAL
-            and text[reach.start : reach.end].lower() == "used to"
+            and text[reach.start : reach.end] == "used to"
             and _TOOL.search(text[max(0, reach.start - 12) : reach.start])
         ):
             continue  # "a drill was used to remove the spur"
@@ -469,7 +448,7 @@ def _now_or_past(
 
 def _was_trial(text: str, reach: Reach) -> bool:
     """Whether "trial of" tells of one that is over: "he had therapy and a trial of naproxen"."""
-    return text[reach.start : reach.end].lower() == "trial of" and bool(
+    return text[reach.start : reach.end] == "trial of" and bool(
         _HAD.search(text[max(0, reach.start - 60) : reach.start])
     )
 
@@ -509,7 +488,7 @@ def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.cue.says == Assertion.NEGATED:
         return reach.end <= raw.start and near <= 3
     if reach.cue.says == Assertion.HYPOTHETICAL:
-        word = text[reach.start : reach.end].lower()
+        word = text[reach.start : reach.end]
         return bool(reach.cue.concepts) and "discuss" not in word and "referred" not in word
     return True
 
@@ -532,7 +511,7 @@ def _about_mechanism(text: str, raw: Raw, reach: Reach) -> bool:
     gap = text[reach.end : raw.start]
     listed = re.search(r",[^,.;]*\b(?:or|nor)\b", gap) is not None and _VERB.search(gap) is None
     return (listed or len(gap.split()) <= 6) and not re.search(
-        r"\b(?:other|after|following|since|prior to|before)\b", gap, re.IGNORECASE
+        r"\b(?:other|after|following|since|prior to|before)\b", gap
     )
 
 
@@ -572,7 +551,7 @@ def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if _is_event(text, raw):
         return not any(
             r.start >= raw.end
-            and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start], re.IGNORECASE)
+            and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start])
             for r in reaches
         )
     if raw.concept in ("imaging", "mechanism", "region", "level", "ligament", "course"):

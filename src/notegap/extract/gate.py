@@ -37,7 +37,7 @@ _OPERATIONS = frozenset(
         "surgery/hardware_removal",
     }
 )
-_UNNAMED = re.compile(r"^(?:\w+ )*(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)$", re.IGNORECASE)
+_UNNAMED = re.compile(r"^(?:\w+ )*(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)$")
 # ... and those that another part of the body in the same sentence claims ("fracture of the wrist").
 _CLAIMED = frozenset(
     f"finding/{value}"
@@ -48,7 +48,6 @@ _CLAIMED = frozenset(
 ) | {"ligament/unspecified"}  # fmt: skip
 _OWN_WORDS = re.compile(
     r"dis[ck]|spin|spond|verteb|cervic|lumb|thorac|sacr|foramin|foramen|thecal|root|facet|flav|\bcord\b|\b[clts]-?\d|burst|wedg|chance|endplate|kypho|scolio|lamin|pedic|interbody|corpect|uncinate|lateral mass|\b(?:acdf|[tpaxlo]lif|accf|pcdf|acd)s?\b",
-    re.IGNORECASE,
 )
 _SPINAL_PARTS = frozenset(
     {
@@ -67,7 +66,6 @@ _SPINAL_FINDINGS = frozenset(
 _SPINE_WORDS = re.compile(
     r"\b(?:spin(?:e|es|al)|back (?:pain|ache|surgery|problems?|injur\w+)|backache|(?:her|his|my|the) back|^\W*back(?=\W*$)|vertebra\w*|epidural|laminectom\w+|laminotom\w+|"
     r"discectom\w+|diskectom\w+|radiculopath\w+|sciatica|myelopath\w+|spinous|paraspin\w+)\b",
-    re.IGNORECASE,
 )
 # Places that no spinal finding has, beyond those patterns/concepts/part.yaml lists.
 _OTHER_WORDS = re.compile(
@@ -76,14 +74,12 @@ _OTHER_WORDS = re.compile(
     r"rotator|cuff|bursa\w*|labr\w+|acromi\w+|supraspinatus|tenodesis|tuberosity|synchondros[ie]s|glenohumeral|tendons?|tendinosis|plantar|calcane\w+|talar|talus|carpal|lunate|scaphoid|"
     r"capitate|hamate|metacarp\w+|midcarpal|druj|volar|median nerve|ulnar|cubital|radius|radial|distal phal\w+|tourniquet|esmarch|meniscus|menisci|meniscal|patell\w+|tibia\w*|femor\w+|tricompartmental|"
     r"condyle\w*|epicondyl\w+|olecranon|hallux|metatars\w+|bunion|ankles?|knees?|wrists?|elbows?|shoulders?|hips?|pinna|tympanic|ears?|nasal|sinus|teeth|tooth|dental|mandib\w+|maxill\w+)\b",
-    re.IGNORECASE,
 )
 # "Long segment stenosis", "left vertebral 0.55 m/s": vessels have those too.
-_SEGMENT = re.compile(r"^(?:segments?|vertebrals?)$", re.IGNORECASE)
+_SEGMENT = re.compile(r"^(?:segments?|vertebrals?)$")
 # Places that a drug or therapy is prescribed for alone; a hip or a belly that aches may ache with the back.
 _TREATED = re.compile(
     r"\b(?:knees?|patell\w+|menisc\w+|shoulders?|rotator|elbows?|wrists?|thumbs?|fingers?|hands?|ankles?|foot|feet|heels?|plantar|tooth|teeth|dental|jaw|ears?|sinus(?:es)?)\b",
-    re.IGNORECASE,
 )
 REACH = 6
 """How many sentences back a place named still counts."""
@@ -188,7 +184,7 @@ def unnamed(key: str, words: str) -> bool:
         key == "surgery/other"
         and bool(_UNNAMED.match(words))
         and not _OWN_WORDS.search(words)
-        and "back" not in words.lower()
+        and "back" not in words
     )
 
 

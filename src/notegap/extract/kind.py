@@ -11,15 +11,13 @@ _OPERATIVE = frozenset({"preop_diagnosis", "postop_diagnosis", "operation"})
 _STUDY = re.compile(
     r"\b(?P<flex>flexion|dynamic|flex-?ex)|\b(?P<mri>mri|mr|magnetic)\b|\b(?P<ct>ct|cat|computed)\b|\b(?P<xray>x-?rays?|radiographs?|views?|films?|xr)\b"
     r"|\b(?P<bone_scan>bone scan|scintigra\w*|spect)\b|\b(?P<dexa>dexa|dxa)\b|\b(?P<myelogram>myelogra\w*)\b|\b(?P<pet>pet)\b",
-    re.IGNORECASE,
 )
 _ENCOUNTER = re.compile(
     r"\b(?:year[- ]old|y/?o|he|she|complain\w*|presents?|follow[- ]?up|ordered|prescri\w+|i (?:saw|have|reviewed|told|spoke)|we (?:discussed|will)|tried|continue)\b",
-    re.IGNORECASE,
 )
 """Words of a visit: a radiologist writes none of them."""
 _REPORT_WORDS = re.compile(
-    r"\b(?:technique|comparison|sequences|findings|impression|opinion|conclusion|axial|sagittal)\b", re.IGNORECASE
+    r"\b(?:technique|comparison|sequences|findings|impression|opinion|conclusion|axial|sagittal)\b"
 )
 
 

@@ -246,7 +246,7 @@ def _another_event(text: str, denied: Fact, facts: Sequence[Fact], layout: Layou
 
     Right after what happened, or in the examination, it is what came of it that is denied ("she was hit; no injury").
     """
-    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].lower().startswith(
+    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].startswith(
         "post"
     ):
         return False
@@ -286,7 +286,7 @@ def _settled(text: str, facts: Sequence[Fact], kind: Kind, layout: Layout) -> li
     return out
 
 
-_ANY_OPERATION = re.compile(r"\b(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)\b", re.IGNORECASE)
+_ANY_OPERATION = re.compile(r"\b(?:surger(?:y|ies)|operations?|(?:surgical|operative) \w+)\b")
 
 
 def _says_nothing_new(words: str, assertion: Assertion, named: Set[Assertion]) -> bool:

@@ -22,34 +22,29 @@ _LISTING = re.compile(
     r"mild|moderate|severe|mildly|moderately|adjacent|adjoining|surrounding|associated|joints?|spinal|also|either|neither|any|no|significant|"
     r"underlying|corresponding|respective|exiting|traversing|descending|central|neural|to|pin ?prick|light touch|in|at|levels?|level's|nerve|"
     r"[ctls]\d{1,2}(?:\s?[-/]\s?[ctls]?\d{1,2})?)\b[\s,/&()-]*){0,7}$",
-    re.IGNORECASE,
 )
 _OF = re.compile(
     r"^\s*(?:of|in|to|on|upon|at|within|involving|affecting|across|along|about|around|over|into|against|for|from|through|between)\b",
-    re.IGNORECASE,
 )
 _COPULA = re.compile(
     r"\b(?:is|are|was|were|be|been|being|appears?|appeared|remains?|remained|seems?|looks?|measures?|shows?|showed|demonstrates?|demonstrated|"
     r"with|has|have|had|exhibits?|reveals?|revealed|noted|found|seen|reads?|becomes?|became)\b|[:=]",
-    re.IGNORECASE,
 )
 _BARRIER = re.compile(
     r"[;]|\b(?:but|however|although|though|whereas|while|except)\b|\bno evidence\b|\band (?:this|these|it|there|he|she)\b"
     r"|\band (?:the|a|an|his|her) (?:\w+ ){1,3}?(?:is|are|was|were|shows?|has|have|causes?|caused)\b",
-    re.IGNORECASE,
 )
 # "and" alone joins two things said; it does not say the second of the part before it.
-_JOINS = re.compile(r"^\s*(?:,\s*)?(?:and|&|plus|or|with)\s*$", re.IGNORECASE)
-_BE = re.compile(r"\b(?:is|are|was|were|be|been|being|appears?|remains?)\b[\w\s]{0,30}$", re.IGNORECASE)
-_WHERE = re.compile(r"^\s*(?:in|at|within|inside|along|near|by)\b", re.IGNORECASE)
+_JOINS = re.compile(r"^\s*(?:,\s*)?(?:and|&|plus|or|with)\s*$")
+_BE = re.compile(r"\b(?:is|are|was|were|be|been|being|appears?|remains?)\b[\w\s]{0,30}$")
+_WHERE = re.compile(r"^\s*(?:in|at|within|inside|along|near|by)\b")
 
 
 # A sign of presence or absence. It stands for the word it touches, before a word ("pain, (-) SLR") or after ("SLR (-)").
-_SIGN = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve|[-+]|neg(?:ative)?|pos(?:itive)?", re.IGNORECASE)
+_SIGN = re.compile(r"\([-+]\)|\(neg\)|[-+] ?ve|[-+]|neg(?:ative)?|pos(?:itive)?")
 _FIRST = re.compile(r"(?:^|[,;:.(\n*]|\b(?:and|or|but|with))\s*$")
 _ITS_WORD = re.compile(
     r"\s?(?!(?:bilat\w*|b/?l|for|in|on|at|to|of|or|and|throughout|today|[lrb]|left|right|both|x|test|sign)\b)[a-z]",
-    re.IGNORECASE,
 )
 
 
@@ -213,12 +208,12 @@ def _cost(text: str, change: Raw, members: Sequence[Raw]) -> float | None:
         between = text[max(p.end for p in left) : change.start]
         found.append(_left_cost(between))
     # "The root is compressed in the foramen": what follows "in" is the place, no second thing compressed.
-    said = text[change.start : change.end].lower()
+    said = text[change.start : change.end]
     if right and said.endswith("ed") and _WHERE.match(text[change.end : min(p.start for p in right)]):
         right = right if not _BE.search(text[max(0, change.start - 40) : change.start]) else []
     if right:
         between = text[change.end : min(p.start for p in right)]
-        word = text[change.start : change.end].lower().rstrip("s")
+        word = text[change.start : change.end].rstrip("s")
         found.append(
             _right_cost(between, active=word.endswith("ing") or text[change.start : change.end].endswith("es"))
         )

@@ -12,17 +12,14 @@ from notegap.extract.pipeline import Raw
 _FOR = re.compile(
     r"^[^.;\n]{0,60}?\b(?:(?:for|to (?:treat|control|prevent|manage|help)|because of|due to|secondary to|on account of)\b(?:[\s,]+[\w'-]+){0,5}"
     r"|(?:in|into|to|of|on|over)(?: (?:the|his|her|both|left|right|bilateral)){1,2})\s*$",
-    re.IGNORECASE,
 )
 # From what it is for to the treatment: "her migraines are treated with amitriptyline", "asthma, on prednisone".
 _WITH = re.compile(
     r"^[\s,]*(?:(?:pain|arthritis|oa|djd|surgery|replacement|arthroplasty|injury|sprain|strain|attacks?|flares?|symptoms?|which|is|are|was|were|has|have|been|currently|now|well)[\s,]+){0,4}"
     r"(?:(?:treated|managed|controlled|relieved|helped)\s+(?:with|by|on)|on|takes?|taking|uses?|using|requir\w+|receiv\w+)\s+(?:[\w'-]+\s+){0,3}$",
-    re.IGNORECASE,
 )
 _SPINE = re.compile(
     r"\b(?:back|neck|spin\w+|backache|lumb\w+|cervic\w+|thoracic|radic\w+|sciatic\w*|dis[ck]s?|facet\w*|legs?|arms?|nerve pain|spasms?|myelopath\w+|stenosis)\b",
-    re.IGNORECASE,
 )
 _ALSO = 30
 """Characters after a complaint in which the back may still be named beside it: "for her knee and low back pain"."""

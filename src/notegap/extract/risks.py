@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 from notegap.extract.boundaries import Sentence
 
-_RISK = re.compile(r"\b(?:risks?|complications?|consent(?:ed)?|hazards?)\b", re.IGNORECASE)
+_RISK = re.compile(r"\b(?:risks?|complications?|consent(?:ed)?|hazards?)\b")
 _HARMS = re.compile(
     r"\b(?:infections?|bleeding|hemorrhage|death|paralysis|stroke|hematoma|spinal fluid leak|csf leak|dural (?:tear|puncture)|nerve (?:injury|damage)|"
     r"blood clots?|heart attack|non-?union|anesthe\w+|hoarseness|swallowing|worsen\w*|failure|reaction|pneumothorax|embol\w+|quadripleg\w+|recurrence)\b",
-    re.IGNORECASE,
 )
 _MODAL = re.compile(
     r"\b(?:may|could|can|might|possible|possibility|potential(?:ly)?|danger|development of|requir\w+|would)\b",
-    re.IGNORECASE,
 )
 
 

@@ -51,11 +51,9 @@ class Place:
 
 _AT = re.compile(
     r"(?:\b(?:at|of|in|from|involving|across|to|over|within|on|level|levels|between|for|noticeably|especially|worst|worse|mainly|particularly|left|right|bilaterally|bilateral|both)\b|[(@:,])\s*(?:the\s+|both\s+|level\s+of\s+|level\s+)?$",
-    re.IGNORECASE,
 )
 _LISTED = re.compile(
     r"^[\s,/&()-]*(?:(?:and|or|as well as|plus|to a lesser (?:extent|degree) (?:at|in)?|also|at|the|in|level|levels|upper|lower|mid|spines?|regions?|vertebra[el]?|noticeably|especially|mainly|worst|worse|lesser|extent)\b[\s,/&()-]*){0,5}$",
-    re.IGNORECASE,
 )
 
 
@@ -171,16 +169,14 @@ def _finer(group: list[Place], groups: Sequence[list[Place]]) -> list[Place]:
     return levels[0]
 
 
-_WHERE = re.compile(r"^[\s,]*(?:levels?[\s,]*)?(?:where|at which)\b", re.IGNORECASE)
+_WHERE = re.compile(r"^[\s,]*(?:levels?[\s,]*)?(?:where|at which)\b")
 # A line of a report that goes on with the line before it, and one that speaks of the whole study.
 _GOES_ON = re.compile(
     r"^[\W_]*(?:[a-z]+ly )?(?:[a-z]+ing\b|with\b|and\b|which\b|causing|this\b|these\b|it\b|there is also|also\b|resulting|results?\b|associated\b|plus\b)",
-    re.IGNORECASE,
 )
 _WHOLE = re.compile(
     r"^[\W_]*(?:(?:there (?:is|are)|rest of|the|otherwise|remaining)\s+)*(?:no\b|nil\b|without|normal|adequate|multi-?level|multiple|features?\b|spinal canal|(?:the )?(?:bony )?spinal|diffuse multi|"
     r"de[ns]?h?ydrat\w+|d[ei]s+i[cs]+at\w+|degenerat\w+|loss of|straighten\w*|mild scolio\w*|scolio\w*|rest\b|other\b|unremarkable|intact|preserved)",
-    re.IGNORECASE,
 )
 
 
@@ -287,24 +283,20 @@ _EFFECT_FIRST = re.compile(
     r"owing to|on the basis of|on account of|related to|produced by|explained by|driven by|arising from|stemming from|stems from|comes from|ascribed to|"
     r"brought about by|brought on by|induced by|manifestation of|complicating|complication of|of mixed origin|following|after|traced to|put down to|the product of|from|by|2/2|d/t|"
     r"in keeping with known|of \w+ origin)\b",
-    re.IGNORECASE,
 )
 _CAUSE_FIRST = re.compile(
     r"\b(?:caus(?:es|ed|ing)|produc(?:es|ed|ing)|result(?:s|ed|ing)? in|lead(?:s|ing)? to|led to|giv(?:es|en|ing) rise to|gave rise to|with (?:resultant|resulting|consequent|secondary)|"
     r"contribut(?:es|ed|ing)|(?:is|are|was|were) responsible for|account(?:s|ed|ing)? for|explain(?:s|ed|ing)?|has narrowed|have narrowed|narrow(?:s|ing)|compress(?:es|ing)|encroach(?:es|ing)|pinch(?:es|ed|ing)|"
     r"effac(?:es|ing)|indent(?:s|ing)|creat(?:es|ed|ing)|generat(?:es|ed|ing)|bring(?:s|ing)? about|the cause of|thereby|and hence|consequently|crowd(?:s|ing)|clos(?:es|ing) (?:down|off)|closing|"
     r"reduc(?:es|ed|ing)|tak(?:es|ing) away|encroached|squeez(?:es|ed|ing)|obliterat(?:es|ing))\b",
-    re.IGNORECASE,
 )
 _BESIDE = re.compile(
     r"\b(?:associated with|accompanied by|along with|together with|in association with|in combination with|alongside|coexist\w*|concomitant|in (?:a|an|the) (?:patient|setting|context)|in conjunction with)\b",
-    re.IGNORECASE,
 )
-_ADJECTIVE = re.compile(r"(?:ic|ous|al|ar)$", re.IGNORECASE)
+_ADJECTIVE = re.compile(r"(?:ic|ous|al|ar)$")
 # Between the adjective and its noun stand other adjectives, no person and no joining word: "diabetic patient with kyphosis".
 _OF_ONE_NAME = re.compile(
     r"\s(?:(?:insufficiency|compression|fragility|pathologic(?:al)?|vertebral|spinal|sacral|lumbar|thoracic|cervical|wedge|burst)\s){0,2}$",
-    re.IGNORECASE,
 )
 _CAUSES = frozenset({"finding", "disease", "mechanism", "surgery", "ligament", "disorder", "course"})
 _EFFECTS = frozenset({"finding", "neuro", "disorder", "ligament"})

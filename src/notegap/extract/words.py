@@ -42,6 +42,12 @@ def plain(text: str) -> str:
     return text.replace("\r\n", " \n").replace("\r", "\n")
 
 
+def lowered(text: str) -> str:
+    """`text` in lower case, every offset kept."""
+    low = text.lower()
+    return low if len(low) == len(text) else "".join(c if len(c.lower()) > 1 else c.lower() for c in text)
+
+
 def words(text: str) -> Iterator[tuple[str, int, int]]:
     """The words of `text` with their offsets: runs of letters, numbers, single marks."""
     for match in _WORD.finditer(text):

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from notegap.extract.words import lowered
+
 ORDER: tuple[str, ...] = (
     *(f"C{n}" for n in range(8)),
     *(f"T{n}" for n in range(1, 13)),
@@ -37,74 +39,64 @@ _NEXT = re.compile(
 )
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
 
+# What may stand around a level, in lower case unless the capitals tell.
 _ROOT_AFTER = re.compile(
-    r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[CLTS]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [A-Z]?\d)\s+)*"
-    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|(?:medial|lateral) branch|(?:posterior |dorsal |ventral )?(?:primary )?ram(?:us|i)\b|dorsal root|DRGs?\b|pals(?:y|ies)|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)",
-    re.IGNORECASE,
+    r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[clts]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [a-z]?\d)\s+)*"
+    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|(?:medial|lateral) branch|(?:posterior |dorsal |ventral )?(?:primary )?ram(?:us|i)\b|dorsal root|drgs?\b|pals(?:y|ies)|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)"
 )
 _ROOT_BEFORE = re.compile(
-    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|DRGs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$",
-    re.IGNORECASE,
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|drgs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$"
 )
 _MUSCLE_BEFORE = re.compile(
-    r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|EHL|APB|FDI|jerks?|KJ|AJ|reflex(?:es)?|patellar|achilles)\s*[(:,]?\s*$|\b(?:flexion|extension|dorsiflexion|plantarflexion|abduction|flexors?|extensors?)\s*\($",
-    re.IGNORECASE,
+    r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|ehl|apb|fdi|jerks?|kj|aj|reflex(?:es)?|patellar|achilles)\s*[(:,]?\s*$|\b(?:flexion|extension|dorsiflexion|plantarflexion|abduction|flexors?|extensors?)\s*\($"
 )
 # Tumour stage: "T3 N0 M0", "T2N1".
 _STAGE_AFTER = re.compile(r"^[a-d]?[\s,/]*[pc]?N[0-3Xx]")
 _ANESTHESIA_BEFORE = re.compile(
     r"\ban[a]?esthe\w+ (?:level )?(?:up )?(?:to|till|until) (?:about |the )?(?:level of )?(?:the )?$|\b(?:an[a]?esthe\w+|sensory|block) level (?:of |at |was |is |to )*(?:about )?$"
-    r"|\bblock (?:up )?to (?:about |the )?(?:level of )?$",
-    re.IGNORECASE,
+    r"|\bblock (?:up )?to (?:about |the )?(?:level of )?$"
 )
 _THYROID = re.compile(r"\b(?:TSH|thyro\w+|thyroid|hormones?)\b|\b[Ff]ree T[34]\b")
 _COMPLEMENT = re.compile(r"\b(?:complements?|ANA|ds-?DNA|ANCA|CH50|immunoglobulins?|lupus)\b")
 _SPINE_NEAR = re.compile(
-    r"dis[ck]|fus|screw|sacr|foram|level|vertebra|root|spin|lumb|\bL-?5|facet|canal|block|branch|ram(?:us|i)\b|bod(?:y|ies)|endplate|fracture|segment|alar|iliac|tender|pain|pedicle|lamin|cyst|lesion|needle|hardware|S[23]-S[34]",
-    re.IGNORECASE,
+    r"dis[ck]|fus|screw|sacr|foram|level|vertebra|root|spin|lumb|\bl-?5|facet|canal|block|branch|ram(?:us|i)\b|bod(?:y|ies)|endplate|fracture|segment|alar|iliac|tender|pain|pedicle|lamin|cyst|lesion|needle|hardware|s[23]-s[34]"
 )
 _SENSORIMOTOR = re.compile(
-    r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|DTRs?|reflex\w*|(?-i:LT|PP))\b[^.;\n]*$",
-    re.IGNORECASE,
+    r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|dtrs?|reflex\w*)\b[^.;\n]*$"
 )
+_TOUCH = re.compile(r"\b(?:LT|PP)\b[^.;\n]*$")
 _SEQUENCE_AFTER = re.compile(
-    r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|T[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
-    r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)",
-    re.IGNORECASE,
+    r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|t[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
+    r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)"
 )
 _SEQUENCE_BEFORE = re.compile(
-    r"(?:sagittal|axial|coronal|sequences?|weighted|signal|on|low|high|both|bright on|stir|flair|pd|gre|images?|technique:?|increased|decreased|hyperintense|hypointense|intermediate)[\s,:(-]*(?:and\s+)?$",
-    re.IGNORECASE,
+    r"(?:sagittal|axial|coronal|sequences?|weighted|signal|on|low|high|both|bright on|stir|flair|pd|gre|images?|technique:?|increased|decreased|hyperintense|hypointense|intermediate)[\s,:(-]*(?:and\s+)?$"
 )
 _VERTEBRA_AFTER = re.compile(
-    r"^[\s,]*(?:(?:and|or)\s+T?\d+\s+)?(?:vertebra|bod(?:y|ies)|level|spinous|pedicle|lamina|compression|fracture|transverse|superior|inferior|endplate|burst|process|wedg|facet|kyphoplast|vertebroplast|collapse|lesion)",
-    re.IGNORECASE,
+    r"^[\s,]*(?:(?:and|or)\s+t?\d+\s+)?(?:vertebra|bod(?:y|ies)|level|spinous|pedicle|lamina|compression|fracture|transverse|superior|inferior|endplate|burst|process|wedg|facet|kyphoplast|vertebroplast|collapse|lesion)"
 )
 _HEART = re.compile(
     r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\b(?:no|or|without) (?:an? )?S[34]\b|\bS3 or S4\b"
 )
 _OTHER_BEFORE = re.compile(
-    r"(?:vitamin|vit\.?|free|total|serum|complements?|hepatitis|grade|stage|staged|phase|type|class|classified as(?: an?)?|schedule|factor|clade|figure|table|room|bed|lot|group|model|unit|section|age|ribs?|intercostal|tumou?r|carcinoma|cancer)\s*$",
-    re.IGNORECASE,
+    r"(?:vitamin|vit\.?|free|total|serum|complements?|hepatitis|grade|stage|staged|phase|type|class|classified as(?: an?)?|schedule|factor|clade|figure|table|room|bed|lot|group|model|unit|section|age|ribs?|intercostal|tumou?r|carcinoma|cancer)\s*$"
 )
 _OTHER_AFTER = re.compile(
-    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|W\b|NS\b|LR\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b|-?glucose|(?:NSS?|RL|water|normal saline|IU|units)\b|\d{3,} ?(?:IU|units|mg|mcg))",
-    re.IGNORECASE,
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|w\b|ns\b|lr\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b|-?glucose|(?:nss?|rl|water|normal saline|iu|units)\b|\d{3,} ?(?:iu|units|mg|mcg))"
 )
 _BODIES_AFTER = re.compile(
-    r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)", re.IGNORECASE
+    r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)"
 )
 _BODIES_BEFORE = re.compile(
-    r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$", re.IGNORECASE
+    r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$"
 )
 _MOVES = re.compile(
     r"^(?=(?:[^.;\n]|(?<=\d)\.(?=\d))*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
     r"|(?:for|back)wards?|back|anterior\w*|posterior\w*|dorsal\w*|ventral\w*|malposition\w*|rotat\w*|tilt\w*|rocks?)\b)"
-    r"(?:[^.;\n]|(?<=\d)\.(?=\d)){0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$",
-    re.IGNORECASE,
+    r"(?:[^.;\n]|(?<=\d)\.(?=\d)){0,70}\b(?:on|over|upon|against|relative to|with respect to|in relation to|behind|in front of)\s+(?:the\s+)?$"
 )
-_NAMED_BEFORE = re.compile(r"\b(?:at|of|level|body|vertebra|involving|through|and)\s*$", re.IGNORECASE)
-_BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$", re.IGNORECASE)
+_NAMED_BEFORE = re.compile(r"\b(?:at|of|level|body|vertebra|involving|through|and)\s*$")
+_BETWEEN = re.compile(r"\bbetween\s+(?:the\s+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +181,16 @@ def _kind(separator: str) -> str:
 
 
 _SIGNS = str.maketrans(dict.fromkeys("‐‑‒–—−~", "-"))
-_FIRST_AS_LETTER = re.compile(r"(?<=[LS]5[-/ ]S)[Il]\b|(?<=[TL])I(?=\d?\s?-\s?[TLS][I\d])|(?<=[-/]T)I(?=\d?\b)")
+_FIRST_AS_LETTER = re.compile(
+    r"[Il](?:(?<=[LS]5[-/ ]S[Il])\b|(?<=[TL]I)(?=\d?\s?-\s?[TLS][I\d])|(?<=[-/]TI)(?=\d?\b))"
+)
 _TENS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _NTH = {
     "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
     "tenth": 10, "eleventh": 11, "twelfth": 12,
 }  # fmt: skip
 _ORDINAL = re.compile(
-    rf"\b(?P<nth>{'|'.join(_NTH)}|(?P<n>\d{{1,2}})(?:st|nd|rd|th)) (?P<part>cervical|thoracic|dorsal|lumbar|sacral) (?:vertebra\w*|bod(?:y|ies)|segment|spinous)",
-    re.IGNORECASE,
+    rf"\b(?P<nth>{'|'.join(_NTH)}|(?P<n>\d{{1,2}})(?:st|nd|rd|th)) (?P<part>cervical|thoracic|dorsal|lumbar|sacral) (?:vertebra\w*|bod(?:y|ies)|segment|spinous)"
 )
 _WRITTEN_OUT = re.compile(
     rf"\b(?P<part>cervical|thoracic|dorsal|lumbar|[CTL])[ -](?P<a>\d{{1,2}}|{'|'.join(_TENS)})\s?[-/]\s?(?P<sacral>sacral[ -]|S)?(?P<b>\d{{1,2}}|{'|'.join(_TENS)})\b"
@@ -208,7 +201,8 @@ _WRITTEN_OUT = re.compile(
 
 def find_levels(text: str) -> list[LevelSpan]:
     """Every place of plain `text` that names vertebral levels, in text order."""
-    text = _FIRST_AS_LETTER.sub("1", text.translate(_SIGNS))
+    signs = text.replace("~", "-") if text.isascii() else text.translate(_SIGNS)
+    text = _FIRST_AS_LETTER.sub("1", signs)
     found = _symbols(text)
     taken = [(s.start, s.end) for s in found]
     words = [s for s in _words(text) if not any(s.start < e and b < s.end for b, e in taken)]
@@ -218,8 +212,8 @@ def find_levels(text: str) -> list[LevelSpan]:
 def _words(text: str) -> list[LevelSpan]:
     """Levels written out: "the fifth lumbar vertebra", "lumbar 4-5", "L four-five"."""
     out = []
-    for match in _ORDINAL.finditer(text):
-        number = match["n"] or str(_NTH[match["nth"].lower()])
+    for match in _ORDINAL.finditer(lowered(text)):
+        number = match["n"] or str(_NTH[match["nth"]])
         vertebra = _vertebra(match["part"][0], number)
         if vertebra:
             out.append(LevelSpan(match.start(), match.end("part"), (vertebra,)))
@@ -263,7 +257,7 @@ def _joined(text: str, found: list[LevelSpan]) -> list[LevelSpan]:
         if "-" in a or "-" in b:
             continue
         first, second = (a, b) if _next_below(a) == b else (b, a)
-        between = text[upper.end : lower.start]
+        between = text[upper.end : lower.start].lower()
         if _next_below(first) != second or not _MOVES.match(between):
             continue
         segment = (f"{first}-{second}",)
@@ -297,7 +291,7 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
     if match["letter"] and match["letter"].islower() and match["letter"] in "dst" and not match["gap"]:
         follows = text[match.end() : match.end() + 1]
         if (follows not in "-/" or not follows) and not (
-            match["letter"] in "td" and _VERTEBRA_AFTER.match(text[match.end() : match.end() + 40])
+            match["letter"] in "td" and _VERTEBRA_AFTER.match(text[match.end() : match.end() + 40].lower())
         ):
             return None
     groups: list[list[tuple[str, str]]] = [[("", first)]]
@@ -342,8 +336,8 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
             break
         end = step.end()
     values: list[str] = []
-    before = text[max(0, match.start() - 40) : match.start()]
-    bodies = bool(_BODIES_AFTER.match(text[end : end + 40]) or _BODIES_BEFORE.search(before))
+    before = text[max(0, match.start() - 40) : match.start()].lower()
+    bodies = bool(_BODIES_AFTER.match(text[end : end + 40].lower()) or _BODIES_BEFORE.search(before))
     if _BETWEEN.search(before) and len(groups) == 2 and all(len(g) == 1 for g in groups):
         groups = [[groups[0][0], ("span", groups[1][0][1])]]  # "between C4 and C6"
     for group in groups:
@@ -384,17 +378,18 @@ def _expand(group: list[tuple[str, str]], *, bodies: bool, listed: bool) -> list
 
 def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, single: bool) -> bool:
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
+    low_before, low_after = before.lower(), after.lower()
     line_start = text.rfind("\n", 0, start) + 1
     line = text[max(line_start, start - 120) : end + 80]
     # A root leaves by one foramen: "L2-L3 transforaminal injection" is given at a segment.
-    segment = not single and re.match(r"\s*transforaminal\b", after, re.IGNORECASE)
-    if (_ROOT_AFTER.match(after) and not segment) or _ROOT_BEFORE.search(before) or _MUSCLE_BEFORE.search(before):
+    segment = not single and re.match(r"\s*transforaminal\b", low_after)
+    if (_ROOT_AFTER.match(low_after) and not segment) or _ROOT_BEFORE.search(low_before) or _MUSCLE_BEFORE.search(low_before):
         return False
     if values[0].startswith("T") and _STAGE_AFTER.match(after):
         return False
-    if _OTHER_BEFORE.search(before) or _OTHER_AFTER.match(after):
+    if _OTHER_BEFORE.search(low_before) or _OTHER_AFTER.match(low_after):
         return False
-    if _ANESTHESIA_BEFORE.search(before):
+    if _ANESTHESIA_BEFORE.search(low_before):
         return False
     if set(values) <= {"T3", "T4", "T3-T4"} and (
         _THYROID.search(line) or re.match(r"\s*(?:of|was|is|=|:)?\s*\d+\.\d", after)
@@ -406,27 +401,25 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         text[start] in "Dd"
         and single
         and values[0] in ("T5", "T10")
-        and not _VERTEBRA_AFTER.match(after)
-        and not _NAMED_BEFORE.search(before)
+        and not _VERTEBRA_AFTER.match(low_after)
+        and not _NAMED_BEFORE.search(low_before)
     ):
         return False  # a sugar solution
-    sensorimotor = _SENSORIMOTOR.search(before)
-    if sensorimotor and not re.search(
-        r"\b(?:at the level of|fracture|disc|disk|vertebra)", sensorimotor.group(), re.IGNORECASE
-    ):
+    tested = [found.start() for found in (_SENSORIMOTOR.search(low_before), _TOUCH.search(before)) if found]
+    if tested and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", low_before[min(tested) :]):
         return False
     if set(values) <= {"T1", "T2", "T1-T2"}:
         # "C7 glides 3 mm on T1" is the vertebra below, not what is bright on T1.
         seventh = re.search(r"\bC7\b", before)
-        moved_on = seventh is not None and _MOVES.match(before[seventh.end() :])
-        named = _VERTEBRA_AFTER.match(after) or moved_on
-        if _SEQUENCE_AFTER.match(after) or (_SEQUENCE_BEFORE.search(before) and not named):
+        moved_on = seventh is not None and _MOVES.match(low_before[seventh.end() :])
+        named = _VERTEBRA_AFTER.match(low_after) or moved_on
+        if _SEQUENCE_AFTER.match(low_after) or (_SEQUENCE_BEFORE.search(low_before) and not named):
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
             return False
     if values == ("S1",) and re.match(r"\s*joint\b", after):
         return False  # "S1 joint" is a slip for "SI joint"
     heart = set(values) <= {"S1", "S2", "S3", "S4", "S1-S2", "S3-S4"} and _HEART.search(line)
-    if set(values) in ({"S2"}, {"S1", "S2"}, {"S1-S2"}, {"S1", "S2", "S3"}) and not _SPINE_NEAR.search(line):
+    if set(values) in ({"S2"}, {"S1", "S2"}, {"S1-S2"}, {"S1", "S2", "S3"}) and not _SPINE_NEAR.search(line.lower()):
         return False
     return not heart
