@@ -19,7 +19,7 @@ _ALL, _LINE, _CLAUSE = range(3)
 """How far a match of a pattern goes at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Held:
     """What a word or mark tells: the groups some letters of which it holds, as bits, and the patterns these open.
 
@@ -70,6 +70,7 @@ class Patterns:
             rarest = min(_grams(piece), key=lambda gram: (often[gram], gram))
             self._by_gram.setdefault(rarest, []).append((piece, held_by[piece]))
         self._words: dict[str, _Held] = {}
+        self._nothing = self._held(())
 
     def find(self, text: str) -> Iterator[tuple[str, int, int]]:
         """(label, start, end) of every match in `text` that is not empty."""
@@ -84,20 +85,22 @@ class Patterns:
         tries: list[tuple[int, int, int]] = []
         spaced = _NO_WORD.sub(" ", text)
         marks = [(mark, held) for mark, held in self._marks if mark in text]
-        everything: dict[int, _Held] = {}
+        of_word = self._words.get
+        everything: set[_Held] = set()
         line_at = 0
         for line in text.split("\n"):
-            in_line: dict[int, _Held] = {}
+            in_line: set[_Held] = set()
             at = line_at
             for clause in line.split("."):
                 end = at + len(clause)
-                here = {id(held): held for word in spaced[at:end].split() if (held := self._of_word(word)).groups}
-                here.update((id(held), held) for mark, held in marks if mark in clause)
+                here = {of_word(word) or self._learn(word) for word in spaced[at:end].split()}
+                here.update([held for mark, held in marks if mark in clause])
+                here.discard(self._nothing)
                 self._try(_CLAUSE, here, spaced, at, end, tries)
                 in_line.update(here)
                 at = end + 1
             end = line_at + len(line)
-            in_line.update((id(held), held) for mark, held in marks if mark == "." and mark in line)
+            in_line.update([held for mark, held in marks if mark == "." and mark in line])
             self._try(_LINE, in_line, spaced, line_at, end, tries)
             everything.update(in_line)
             line_at = end + 1
@@ -105,14 +108,14 @@ class Patterns:
         return tries
 
     def _try(
-        self, reach: int, here: dict[int, _Held], spaced: str, start: int, end: int, tries: list[tuple[int, int, int]]
+        self, reach: int, here: set[_Held], spaced: str, start: int, end: int, tries: list[tuple[int, int, int]]
     ) -> None:
         """Add the patterns of `reach` that may match from `start` to `end`, where `here` is held."""
         if start == end:
             return
         groups = 0
         opened: set[int] = set()
-        for held in here.values():
+        for held in here:
             groups |= held.groups
             opened.update(held.opens[reach])
         lacking = ~groups
@@ -123,12 +126,11 @@ class Patterns:
                 tries.append((number, start, end))
         tries += [(number, start, end) for number in self._always[reach]]
 
-    def _of_word(self, word: str) -> _Held:
-        held = self._words.get(word)
-        if held is None:
-            if len(self._words) >= _MOST_WORDS:
-                self._words.clear()
-            held = self._words[word] = self._look_up(f" {word} ")
+    def _learn(self, word: str) -> _Held:
+        if len(self._words) >= _MOST_WORDS:
+            self._words.clear()
+        held = self._look_up(f" {word} ")
+        self._words[word] = held = held if held.groups else self._nothing
         return held
 
     def _look_up(self, spaced: str) -> _Held:
@@ -165,8 +167,8 @@ def _holds(stretch: str, groups: Iterable[Sequence[str]]) -> bool:
 
 
 def _lies_across(group: Sequence[str]) -> bool:
-    """Whether some letters of `group` lie across words, and none are a mark, which is gone where words are compared."""
-    return any(_piece(letters) != letters for letters in group) and not any(map(_NO_WORD.fullmatch, group))
+    """Whether all letters of `group` lie across words, so that to look for the whole of them is worth its time."""
+    return all(_piece(letters) != letters for letters in group)
 
 
 def _piece(letters: str) -> str:
