@@ -151,6 +151,7 @@ class TermMatcher:
         opens = cut.opens
         found: set[tuple[int, int, int]] = set()
         last = len(words)
+        numbers = {at for at, word in enumerate(words) if word[0].isdecimal()}
 
         def walk(node: _Node | None, start: int, at: int) -> None:
             while node is not None:
@@ -161,16 +162,17 @@ class TermMatcher:
                 word = words[at]
                 if node.any and word not in _STOPS and at not in opens:
                     walk(node.after_any(), start, at + 1)
-                if word[0].isdecimal():
+                if at in numbers:
                     walk(node.after(_ANY_NUMBER), start, at + 1)
-                node = node.after(word)
+                node = node.after(word) if word in node.next else None
                 at += 1
 
         root = self._root
+        for start in sorted(numbers):
+            walk(root.after(_ANY_NUMBER), start, start + 1)
+        known = root.next
         for start, word in enumerate(words):
-            if word[0].isdecimal():
-                walk(root.after(_ANY_NUMBER), start, start + 1)
-            if word in root.next:
+            if word in known:
                 walk(root.after(word), start, start + 1)
         return [(self._rules[rule], start, end) for start, end, rule in sorted(found)]
 

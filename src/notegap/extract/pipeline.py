@@ -10,11 +10,12 @@ import re
 import sys
 import types
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from loguru import logger
 from spacy.language import Language
@@ -70,6 +71,7 @@ GIVEN = "given"
 """The concept of spans that are not found but given to `read`."""
 _NEVER = "\x00"
 _BREAK = re.compile(r"\s*\n\s*")
+_REACHING_NOTHING = frozenset({"TERMINATE", "PSEUDO"})
 _DIRECTIONS = {"forward": "FORWARD", "backward": "BACKWARD", "both": "BIDIRECTIONAL"}
 
 
@@ -113,6 +115,14 @@ class Span:
     start: int
     end: int
     label_: str
+
+
+class _Cue(NamedTuple):
+    """Words of a text, by number, and the rule of ConText they were found by."""
+
+    rule: Any
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,41 +308,45 @@ class Pipeline:
 
     def _apply_context(self, cut: Words, spans: Sequence[Span], offset: int) -> tuple[list[Raw], list[Reach]]:
         starts, ends = cut.starts, cut.ends
-        modifiers, edges = self._reaches(cut, spans)
+        rules, strings = self._find_cues.rule_map, self.nlp.vocab.strings
+        cues = [_Cue(rules[strings[key]], start, end) for key, start, end in self._find_cues(cut)]
         raws: dict[tuple[int, int, str], Raw] = {}
         for span in spans:
             concept, _, value = span.label_.partition("/")
             raw = Raw(concept, value, starts[span.start] + offset, ends[span.end - 1] + offset)
             raws[span.start, span.end, span.label_] = raw
-        reaches: dict[int, Reach] = {}
-        for modifier in modifiers:
-            a, b = modifier.modifier_span
-            cue = self._cues[modifier.rule.metadata["cue"]]
-            reaches[id(modifier)] = Reach(cue, starts[a] + offset, ends[b - 1] + offset)
-        for target, modifier in edges:
-            a, b = modifier.modifier_span
+        reaches = [
+            Reach(self._cues[cue.rule.metadata["cue"]], starts[cue.start] + offset, ends[cue.end - 1] + offset)
+            for cue in cues
+        ]
+        for target, number in self._edges(cut, cues, spans):
+            cue = cues[number]
             # A cue inside its own target ("stenosis without claudication") says nothing about the whole of it.
-            if a < target.end and target.start < b:
+            if cue.start < target.end and target.start < cue.end:
                 continue
-            raws[target.start, target.end, target.label_].reaches.append(reaches[id(modifier)])
-        return list(raws.values()), list(reaches.values())
+            raws[target.start, target.end, target.label_].reaches.append(reaches[number])
+        return list(raws.values()), reaches
 
-    def _reaches(self, cut: Words, spans: Sequence[Span]) -> tuple[list[Any], list[tuple[Span, Any]]]:
-        """ConText: the cues of a text, and which of `spans` each of them reaches.
+    def _edges(self, cut: Words, cues: Sequence[_Cue], spans: Sequence[Span]) -> Iterator[tuple[Span, int]]:
+        """ConText: which of `spans` each of `cues` reaches, cues by number.
 
         ConText compares every cue with every span and every other cue of a document; no cue reaches past its sentence,
-        so here it is given the sentences one by one.
+        so here it is given the sentences one by one, and for the spans only the cues that reach any.
         """
-        new, rules, strings = self._medspacy.ConTextModifier, self._find_cues.rule_map, self.nlp.vocab.strings
+        new, graph_of = self._medspacy.ConTextModifier, self._medspacy.ConTextGraph
         scopes = _scopes(cut)
-        modifiers = [new(rules[strings[key]], start, end, scopes) for key, start, end in self._find_cues(cut)]
-        edges: list[tuple[Span, Any]] = []
-        for cues, targets in _by_sentence(cut, modifiers, spans):
-            graph = self._medspacy.ConTextGraph(targets, cues)
-            graph.update_scopes()
+        for here, targets in _by_sentence(cut, cues, spans):
+            numbers: dict[int, int] = {}
+            modifiers = []
+            for number in here:
+                modifier = new(cues[number].rule, cues[number].start, cues[number].end, scopes)
+                numbers[id(modifier)] = number
+                modifiers.append(modifier)
+            graph_of([], modifiers).update_scopes()
+            graph = graph_of(targets, [m for m in modifiers if m.rule.direction not in _REACHING_NOTHING])
             graph.apply_modifiers()
-            edges += graph.edges
-        return modifiers, edges
+            for target, modifier in graph.edges:
+                yield target, numbers[id(modifier)]
 
     def _defined(self, text: str) -> list[tuple[str, str]]:
         """Abbreviations this note defines, "long form (SHORT)": each short form with the concepts of its long form."""
@@ -380,20 +394,18 @@ def _scopes(cut: Words) -> list[_Scope]:
     return [scope for start, end in pairwise(edges) for scope in [_Scope(start, end)] * (end - start)]
 
 
-def _by_sentence(cut: Words, cues: Sequence[Any], spans: Sequence[Span]) -> Iterator[tuple[list[Any], list[Span]]]:
-    """The cues and spans of each sentence that has both; sentences that one of them lies across go together."""
-    number = [0] * len(cut)  # of the sentence of each word
-    opens = cut.opens
-    across = {at for cue in cues for at in range(cue.modifier_span[0] + 1, cue.modifier_span[1])}
-    across.update(at for span in spans for at in range(span.start + 1, span.end))
-    for at in range(1, len(cut)):
-        number[at] = number[at - 1] + (at in opens and at not in across)
-    cues_of: dict[int, list[Any]] = {}
-    for cue in cues:
-        cues_of.setdefault(number[cue.modifier_span[0]], []).append(cue)
+def _by_sentence(cut: Words, cues: Sequence[_Cue], spans: Sequence[Span]) -> Iterator[tuple[list[int], list[Span]]]:
+    """The cues, by number, and spans of each sentence that has both; sentences that one lies across go together."""
+    if not cues or not spans:
+        return
+    across = {at for each in (*cues, *spans) for at in range(each.start + 1, each.end)}
+    opens = sorted(cut.opens - across)
+    cues_of: dict[int, list[int]] = {}
+    for number, cue in enumerate(cues):
+        cues_of.setdefault(bisect_right(opens, cue.start), []).append(number)
     spans_of: dict[int, list[Span]] = {}
     for span in spans:
-        spans_of.setdefault(number[span.start], []).append(span)
+        spans_of.setdefault(bisect_right(opens, span.start), []).append(span)
     for sentence, here in cues_of.items():
         if sentence in spans_of:
             yield here, spans_of[sentence]

@@ -147,6 +147,11 @@ class Speller:
             found = self._cache[word] = self._look_up(word)
         return found
 
+    def all(self, written: Iterable[str]) -> list[str]:
+        """The normal form of each of some words."""
+        known = self._cache.get
+        return [known(word) or self(word) for word in written]
+
     def _look_up(self, word: str) -> str:
         norm = fold(word)
         if norm in self._known or len(norm) < 7 or not norm.isalpha() or norm in self._keep:
@@ -220,9 +225,10 @@ class Tokenizer:
         """The words of `text`."""
         found: list[tuple[str, int, int]] = []
         for match in _WORD.finditer(text):
-            word, start, end = match.group(), match.start(), match.end()
+            start, end = match.span()
+            word = text[start:end]
             # A hyphen or slash between two words clings to the first; one before a word ("-fracture") stands alone.
-            if word in _CLINGS and found and found[-1][2] == start and text[end : end + 1].strip():
+            if end - start == 1 and word in _CLINGS and found and found[-1][2] == start and text[end : end + 1].strip():
                 before = found[-1][0]
                 if before[-1].isalnum() or before[-1] in _CLINGS:
                     continue
@@ -233,7 +239,7 @@ class Tokenizer:
         starts = [start for _, start, _ in found]
         return Words(
             text=text,
-            norms=[self.speller(word) for word, _, _ in found],
+            norms=self.speller.all(word for word, _, _ in found),
             words=[word for word, _, _ in found],
             starts=starts,
             ends=[end for _, _, end in found],
