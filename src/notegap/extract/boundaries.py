@@ -8,6 +8,7 @@ full stops. Sentences here are what a negation may not leave: a line that ends, 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -363,7 +364,9 @@ def layout(text: str, section_of: Callable[[str], str | None]) -> Layout:
     """
     lines = _lines(text)
     width = _wrap_width(text, lines)
-    capitals = sum(map(str.isupper, text)) > 0.7 * max(1, sum(map(str.isalpha, text)))
+    letters = Counter(text)
+    upper = sum(count for letter, count in letters.items() if letter.isupper())
+    capitals = upper > 0.7 * max(1, sum(count for letter, count in letters.items() if letter.isalpha()))
     headings: list[Heading] = []
     sentences: list[Sentence] = []
     section, heading = "", -1

@@ -151,7 +151,7 @@ class TermMatcher:
         opens = cut.opens
         found: set[tuple[int, int, int]] = set()
         last = len(words)
-        numbers = {at for at, word in enumerate(words) if word[0].isdecimal()}
+        numbers = cut.numbers
 
         def walk(node: _Node | None, start: int, at: int) -> None:
             while node is not None:

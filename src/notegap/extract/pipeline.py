@@ -161,6 +161,7 @@ class Pipeline:
         self.tokenizer = Tokenizer(vocab, speller)
         self.nlp = Language(vocab, create_tokenizer=lambda _: self.tokenizer)
         self._normal: dict[str, tuple[str, ...]] = {}
+        self._labels: dict[int, str] = {}  # of the rules for concepts
         self._phrases = medspacy.TargetMatcher(self.nlp, name="phrases", result_type=None, prune=False)
         self._acronyms = medspacy.TargetMatcher(self.nlp, name="acronyms", result_type=None, prune=False)
         self._context = medspacy.ConText(self.nlp, rules=None, span_attrs=None)
@@ -199,8 +200,14 @@ class Pipeline:
 
     def _targets(self, matcher: Any, words: Words) -> list[Span]:
         """What `matcher`, the inner one of a TargetMatcher, finds: the spans without a document to refer to."""
-        rules, strings = matcher.rule_map, self.nlp.vocab.strings
-        return [Span(start, end, rules[strings[key]].category) for key, start, end in matcher(words)]
+        labels = self._labels
+        return [Span(start, end, labels.get(key) or self._label(matcher, key)) for key, start, end in matcher(words)]
+
+    def _label(self, matcher: Any, key: int) -> str:
+        """What the rule `key` of `matcher` finds."""
+        label: str = matcher.rule_map[self.nlp.vocab.strings[key]].category
+        self._labels[key] = label
+        return label
 
     def _meanings(self, long: str) -> list[Span]:
         """The concepts the words of a long form name; parts and what is said of them mean nothing alone."""
@@ -439,22 +446,25 @@ def _prune(spans: Sequence[Span]) -> list[Span]:
     A swallowing concept (`not_spinal`, `other_…`) takes every span inside it with it.
     """
     unique = {(span.start, span.end, span.label_): span for span in spans}
-    kept: list[Span] = []
+    kept: list[tuple[int, int, str]] = []
     at: dict[int, list[tuple[int, int, str, str]]] = {}  # those kept, by each of their words
-    for start, end, label in sorted(unique, key=lambda key: (key[0] - key[1], key[0])):
+    for key in sorted(unique, key=lambda key: (key[0] - key[1], key[0])):
+        start, end, label = key
         concept = label.partition("/")[0]
-        for other_start, other_end, other_label, other in (
-            one for word in range(start, end) for one in at.get(word, ())
-        ):
-            if other == concept and (other_end - other_start > end - start or other_label == label):
-                break
-            if other_start <= start and end <= other_end and _swallows(other, concept):
-                break
-        else:
-            kept.append(unique[start, end, label])
+        near = (one for word in range(start, end) if word in at for one in at[word])
+        if not any(_takes(one, start, end, label, concept) for one in near):
+            kept.append(key)
             for word in range(start, end):
                 at.setdefault(word, []).append((start, end, label, concept))
-    return sorted(kept, key=lambda span: (span.start, span.end))
+    return [unique[key] for key in sorted(kept, key=lambda key: key[:2])]
+
+
+def _takes(one: tuple[int, int, str, str], start: int, end: int, label: str, concept: str) -> bool:
+    """Whether a span that is kept takes the place of another that overlaps it, or swallows it."""
+    other_start, other_end, other_label, other = one
+    if other == concept and (other_end - other_start > end - start or other_label == label):
+        return True
+    return other_start <= start and end <= other_end and _swallows(other, concept)
 
 
 def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
@@ -463,6 +473,6 @@ def swallowed(raw: Raw, spans: Iterable[Raw]) -> bool:
 
 
 def _swallows(outer: str, inner: str) -> bool:
-    return (outer == "not_spinal" and inner not in ("extraspinal", "body_site")) or (
-        outer.startswith("other_") and inner == outer.removeprefix("other_")
-    )
+    if outer == "not_spinal":
+        return inner not in ("extraspinal", "body_site")
+    return outer.startswith("other_") and inner == outer.removeprefix("other_")

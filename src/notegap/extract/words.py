@@ -174,7 +174,7 @@ class Words:
     """The words of a text, by number: their two forms and where they stand.
 
     `norms` and `words` are the two forms; `starts` and `ends` the offsets of the word without what clings to it;
-    `opens` the words that open a sentence; `edges` where the stretches of text that belong to each word begin, with
+    `opens` the words that open a sentence, `numbers` those that are numbers; `edges` where the stretches of text that belong to each word begin, with
     the end of the last.
     """
 
@@ -185,6 +185,7 @@ class Words:
     ends: Sequence[int]
     opens: frozenset[int]
     edges: Sequence[int]
+    numbers: frozenset[int]
 
     def __len__(self) -> int:
         return len(self.words)
@@ -245,4 +246,5 @@ class Tokenizer:
             ends=[end for _, _, end in found],
             opens=frozenset(i for i, start in enumerate(starts) if i == 0 or start in begins),
             edges=[0, *starts[1:], len(text)] if found else [0],
+            numbers=frozenset(i for i, (word, _, _) in enumerate(found) if word[0].isdecimal()),
         )
