@@ -9,7 +9,7 @@ from spacy.vocab import Vocab
 
 from notegap.extract.lexicon import TermMatcher, literal, paths
 from notegap.extract.patterns import Patterns
-from notegap.extract.words import Speller, Tokenizer
+from notegap.extract.words import Speller, Tokenizer, lowered
 from notegap.knowledge import load_knowledge
 from notegap.knowledge.terms import needed, within_clause, within_line
 
@@ -85,6 +85,24 @@ def test_letters_across_words_are_looked_for_word_by_word() -> None:
     text = "a moth-eaten canal. no loss of height, 4/5"
     assert [label for label, _, _ in patterns.find(text)] == ["a", "b", "c"]
     assert [label for label, _, _ in patterns.find("no loss. moth, of")] == []
+
+
+def test_letters_that_all_lie_across_words_are_looked_for_whole() -> None:
+    patterns = Patterns([("a", r"\bon and off for\b"), ("b", r"\brock solid\b|\bstays put\b")])
+    assert [label for label, _, _ in patterns.find("solid as rock; on, and off for a year. it stays put")] == ["b"]
+    assert [label for label, _, _ in patterns.find("off for good\non and off for years")] == ["a"]
+
+
+def test_patterns_compiled_beforehand_find_the_same() -> None:
+    patterns = Patterns([("a", r"\bcanal\b")])
+    patterns.compile()
+    assert list(patterns.find("the canal")) == [("a", 4, 9)]
+
+
+def test_lower_case_keeps_every_offset() -> None:
+    text = "İSTANBUL MRI: Σ ẞ no fracture"
+    assert len(lowered(text)) == len(text)
+    assert lowered("MRI of L4-5") == "mri of l4-5"
 
 
 @pytest.mark.parametrize(

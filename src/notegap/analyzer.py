@@ -87,6 +87,10 @@ class Analyzer:
             points_to=pointed,
         )
 
+    def prepare(self) -> None:
+        """Do now what is else done when a note first calls for it: for whoever reads many, and wants none to wait."""
+        self._extractor.prepare()
+
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """Every fact `note` states of the published concepts, in text order, offsets into `note.text` as given."""
         return tuple(m for m in self.read(note) if m.concept in FACTS)

@@ -79,9 +79,7 @@ _NOT_YET = re.compile(
 )
 # "We looked, to make sure there were no fragments" says why, not what was seen.
 _MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b")
-_NONE_FOUND = re.compile(
-    r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b"
-)
+_NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b")
 _IF = re.compile(r"^(?:if|unless|in case(?: of)?)$")
 _AWAITED = re.compile(
     r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$",
@@ -112,9 +110,7 @@ _ASIDE = re.compile(
 )
 # "No change in bladder function" denies a symptom, where "no change" elsewhere denies nothing.
 _CHANGE = re.compile(r"^changes?\b")
-_NO_CHANGE = re.compile(
-    r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$"
-)
+_NO_CHANGE = re.compile(r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|significant|acute|other|any)\s+)*$")
 # A form's answer: "Fracture: N", "numbness - denies", "Listhesis: yes".
 _ANSWERED = re.compile(
     r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)",
@@ -550,8 +546,7 @@ def _is_event(text: str, raw: Raw) -> bool:
 def _is_past(text: str, raw: Raw, reaches: Sequence[Reach]) -> bool:
     if _is_event(text, raw):
         return not any(
-            r.start >= raw.end
-            and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start])
+            r.start >= raw.end and re.search(r"\b(?:diagnosed|onset|began|started|since)\b", text[raw.end : r.start])
             for r in reaches
         )
     if raw.concept in ("imaging", "mechanism", "region", "level", "ligament", "course"):

@@ -181,10 +181,7 @@ class Gate:
 def unnamed(key: str, words: str) -> bool:
     """Whether `words` say that there was an operation, and neither which nor where."""
     return (
-        key == "surgery/other"
-        and bool(_UNNAMED.match(words))
-        and not _OWN_WORDS.search(words)
-        and "back" not in words
+        key == "surgery/other" and bool(_UNNAMED.match(words)) and not _OWN_WORDS.search(words) and "back" not in words
     )
 
 

@@ -29,6 +29,10 @@ class Extractor:
         self._defaults: Mapping[str, Mapping[str, Assertion]] = {s.name: s.assertions for s in knowledge.sections}
         self._suggester = Suggester()
 
+    def prepare(self) -> None:
+        """Do now what is else done when a note first calls for it, for notes that somebody waits for."""
+        self._pipeline.prepare()
+
     def mentions(self, text: str) -> tuple[Mention, ...]:
         """Every fact of the note, in text order. Offsets are into `text` as given."""
         reading = self._pipeline.read(text)
@@ -246,9 +250,7 @@ def _another_event(text: str, denied: Fact, facts: Sequence[Fact], layout: Layou
 
     Right after what happened, or in the examination, it is what came of it that is denied ("she was hit; no injury").
     """
-    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].startswith(
-        "post"
-    ):
+    if layout.sentences[denied.sentence].section == "exam" or text[denied.start : denied.end].startswith("post"):
         return False
     return not any(
         f.key == denied.key

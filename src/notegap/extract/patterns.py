@@ -72,6 +72,11 @@ class Patterns:
         self._words: dict[str, _Held] = {}
         self._nothing = self._held(())
 
+    def compile(self) -> None:
+        """Compile every pattern now, not when a note first holds its letters."""
+        for _, pattern, _ in self._rules:
+            regex(pattern)
+
     def find(self, text: str) -> Iterator[tuple[str, int, int]]:
         """(label, start, end) of every match in `text` that is not empty."""
         for number, start, end in sorted(self._worth_trying(text)):
@@ -121,9 +126,11 @@ class Patterns:
         lacking = ~groups
         needs = self._needs
         stretch = f" {spaced[start:end]} "
-        for number in opened:
-            if not needs[number] & lacking and _holds(stretch, self._across[number]):
-                tries.append((number, start, end))
+        tries += [
+            (number, start, end)
+            for number in opened
+            if not needs[number] & lacking and _holds(stretch, self._across[number])
+        ]
         tries += [(number, start, end) for number in self._always[reach]]
 
     def _learn(self, word: str) -> _Held:

@@ -263,6 +263,10 @@ class Pipeline:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
 
+    def prepare(self) -> None:
+        """Do now what is else done when a note first calls for it."""
+        self._patterns.compile()
+
     def read(self, note: str, given: Sequence[tuple[int, int]] = ()) -> Reading:
         """Every span and cue of `note`, offsets in the text as given.
 
@@ -405,7 +409,8 @@ def _by_sentence(cut: Words, cues: Sequence[_Cue], spans: Sequence[Span]) -> Ite
     """The cues, by number, and spans of each sentence that has both; sentences that one lies across go together."""
     if not cues or not spans:
         return
-    across = {at for each in (*cues, *spans) for at in range(each.start + 1, each.end)}
+    across = {at for cue in cues for at in range(cue.start + 1, cue.end)}
+    across.update(at for span in spans for at in range(span.start + 1, span.end))
     opens = sorted(cut.opens - across)
     cues_of: dict[int, list[int]] = {}
     for number, cue in enumerate(cues):

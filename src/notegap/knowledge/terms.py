@@ -38,8 +38,9 @@ _UNUSUAL = re.compile(r"\n|\(\?(?![:=!]|<[=!]|P<\w+>)")
 _EDGE, _OPEN = "\x00", "\x01"
 """In letters being gathered: a word's edge, and an end at which the pattern may still ask for one."""
 _COMMON = frozenset(
-    {"a", "an", "and", "any", "at", "for", "from", "has", "in", "is", "no", "not", "of", "on", "or", "the", "to", "was", "with", "without"}
-)  # fmt: skip
+    {"a", "an", "and", "any", "at", "for", "from", "has", "in", "is"}
+    | {"no", "not", "of", "on", "or", "the", "to", "was", "with", "without"}
+)
 """Words that most notes hold."""
 _OUTER_EDGE = re.compile(f"^{_EDGE}(?=\\w)|(?<=\\w){_EDGE}$")
 _NO_WORD = re.compile(r"\W")

@@ -111,6 +111,10 @@ class OneAtATime:
         with self._turn(patient=True):
             return self._analyzer.analyze(note)
 
+    def prepare(self) -> None:
+        """As `Analyzer.prepare`, beside those that read."""
+        self._analyzer.prepare()
+
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """As `Analyzer.extract`."""
         with self._turn():
@@ -226,6 +230,7 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
 def _read_first(reader: OneAtATime) -> None:
     try:
         reader.analyze(FIRST)
+        reader.prepare()
     except Exception as error:  # noqa: BLE001 - nobody waits for it: /readyz says that it did not happen
         LOGGER.error("notegap broke on its first note: %s", crash_site(error))
 

@@ -87,9 +87,7 @@ _OTHER_AFTER = re.compile(
 _BODIES_AFTER = re.compile(
     r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)"
 )
-_BODIES_BEFORE = re.compile(
-    r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$"
-)
+_BODIES_BEFORE = re.compile(r"\b(?:fractures|bodies|vertebrae)\s+(?:of\s+|at\s+|involving\s+|from\s+)?(?:the\s+)?$")
 _MOVES = re.compile(
     r"^(?=(?:[^.;\n]|(?<=\d)\.(?=\d))*\b(?:sublux\w*|slip\w*|slid\w*|\w*listh\w*|translat\w*|displac\w*|offset|shift\w*|mov(?:es|ed|ing)|rid(?:es|ing)|rode|glid\w*|set|sits?|sat|lies"
     r"|(?:for|back)wards?|back|anterior\w*|posterior\w*|dorsal\w*|ventral\w*|malposition\w*|rotat\w*|tilt\w*|rocks?)\b)"
@@ -181,9 +179,7 @@ def _kind(separator: str) -> str:
 
 
 _SIGNS = str.maketrans(dict.fromkeys("‐‑‒–—−~", "-"))
-_FIRST_AS_LETTER = re.compile(
-    r"[Il](?:(?<=[LS]5[-/ ]S[Il])\b|(?<=[TL]I)(?=\d?\s?-\s?[TLS][I\d])|(?<=[-/]TI)(?=\d?\b))"
-)
+_FIRST_AS_LETTER = re.compile(r"[Il](?:(?<=[LS]5[-/ ]S[Il])\b|(?<=[TL]I)(?=\d?\s?-\s?[TLS][I\d])|(?<=[-/]TI)(?=\d?\b))")
 _TENS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _NTH = {
     "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
@@ -383,7 +379,11 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
     line = text[max(line_start, start - 120) : end + 80]
     # A root leaves by one foramen: "L2-L3 transforaminal injection" is given at a segment.
     segment = not single and re.match(r"\s*transforaminal\b", low_after)
-    if (_ROOT_AFTER.match(low_after) and not segment) or _ROOT_BEFORE.search(low_before) or _MUSCLE_BEFORE.search(low_before):
+    if (
+        (_ROOT_AFTER.match(low_after) and not segment)
+        or _ROOT_BEFORE.search(low_before)
+        or _MUSCLE_BEFORE.search(low_before)
+    ):
         return False
     if values[0].startswith("T") and _STAGE_AFTER.match(after):
         return False
