@@ -48,9 +48,13 @@ class Patterns:
         groups: dict[frozenset[str], int] = {}
         for number, (_, pattern, reach) in enumerate(self._rules):
             asked = needed(pattern)
-            bits = [1 << groups.setdefault(frozenset(map(_piece, group)), len(groups)) for group in asked]
+            pieces = [tuple(map(_piece, group)) for group in asked]
+            bits = [1 << groups.setdefault(frozenset(group), len(groups)) for group in pieces]
             self._needs.append(sum(set(bits)))
-            self._across.append([group for group in asked if _lies_across(group)])
+            # To look for the whole of them is worth its time where all lie across words.
+            self._across.append(
+                [whole for whole, group in zip(asked, pieces, strict=True) if not set(whole) & set(group)]
+            )
             if bits:
                 self._opened_by.setdefault(bits[0], []).append(number)
             else:
@@ -171,11 +175,6 @@ def _holds(stretch: str, groups: Iterable[Sequence[str]]) -> bool:
         else:
             return False
     return True
-
-
-def _lies_across(group: Sequence[str]) -> bool:
-    """Whether all letters of `group` lie across words, so that to look for the whole of them is worth its time."""
-    return all(_piece(letters) != letters for letters in group)
 
 
 def _piece(letters: str) -> str:
