@@ -17,12 +17,12 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -41,6 +41,8 @@ _PREFIX = "NOTEGAP_"
 _NOT_OURS = "NOTEGAP_TEST_"
 _KEY_BYTES = 32
 _KEYS_FORM = "write it as ID:KEY, where KEY is 32 random bytes in base64 (`openssl rand -base64 32`)"
+
+_SECRETS_FORM = "write it as whsec_ and 24 to 64 random bytes in base64 (`openssl rand -base64 32`)"
 
 
 # ── kinds of values ─────────────────────────────────────────────────────────────────────────────
@@ -69,6 +71,20 @@ class KeyRing:
 NO_KEYS = KeyRing()
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Secrets that what is sent is signed with, all of them, so that they can change."""
+
+    values: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self.values)
+
+
+NO_SECRETS = Secrets()
+
+
 def _key_ring(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -85,6 +101,20 @@ def _key_ring(value: object) -> object:
             raise ValueError("two keys have the same id")
         keys[name] = key
     return KeyRing(tuple(keys.items()))
+
+
+def _secrets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found: list[bytes] = []
+    for part in re.split(r"[,\s]+", value.strip()):
+        try:
+            found.append(base64.b64decode(part.removeprefix("whsec_"), validate=True))
+        except binascii.Error:
+            raise ValueError(f"a secret is not base64; {_SECRETS_FORM}") from None
+        if not 24 <= len(found[-1]) <= 64:
+            raise ValueError(f"a secret is too short or too long; {_SECRETS_FORM}")
+    return Secrets(tuple(found))
 
 
 def _listed(value: object) -> object:
@@ -128,6 +158,7 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_net
 Keys = Annotated[KeyRing, BeforeValidator(_key_ring)]
 Servers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_over_https)]
 Clients = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_clients)]
+Signing = Annotated[Secrets, BeforeValidator(_secrets)]
 
 
 class _Secret:
@@ -281,6 +312,71 @@ class OidcTable(Table):
     leeway_seconds: int = Field(default=30, ge=0, le=300, description="How far clocks may differ.")
 
 
+class MllpTable(Table):
+    """HL7 v2 over MLLP: MDM^T01 to T11 and ORU^R01 come in. `POST /hl7v2` takes the same messages over HTTP."""
+
+    port: int | None = Field(default=None, ge=0, le=65535, description="The port it listens at. Not set: it does not.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address it listens at. Beyond this machine only with `peers` or `tls_client_ca`, and "
+        "`audit.keys`.",
+    )
+    peers: Networks = Field(
+        default=(), description="Addresses or networks that may connect. Empty: all that can reach it."
+    )
+    tls_certificate: Path | None = Field(default=None, description="The certificate chain (PEM) for TLS.")
+    tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM), not encrypted.")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="The authorities (PEM) that a client has to have a certificate of. Not set: none is asked for.",
+    )
+    tenant: str = Field(default="local", min_length=1, max_length=100, description="Whose messages they are.")
+    idle_seconds: int = Field(
+        default=3600, ge=1, description="A connection on which nothing was sent for so long is closed."
+    )
+    connections: int = Field(default=100, ge=1, le=10_000, description="How many there may be at a time.")
+
+
+class OutboxTable(Table):
+    """Where the results of HL7 v2 messages go. They wait encrypted (`database.keys`) until they are delivered."""
+
+    oru: str = Field(
+        default="",
+        description="`mllps://HOST:PORT`, or `mllp://HOST:PORT` without TLS: an ORU^R01 message for each note that was "
+        "checked, until AA is answered. Empty: none.",
+    )
+    plain_mllp: bool = Field(
+        default=False,
+        description="Whether `mllp://` may lead to another machine: only where the network between them is protected.",
+    )
+    webhook: str = Field(
+        default="",
+        description="An https address that each report is posted to as JSON, until 2xx is answered. Empty: none.",
+    )
+    secrets: Annotated[Signing, _Secret()] = Field(
+        default=NO_SECRETS,
+        description="What webhooks are signed with (HMAC-SHA256, Standard Webhooks): 24 to 64 bytes in base64, with or "
+        "without `whsec_`; several are separated by commas, and each signs.",
+    )
+    secrets_file: Path | None = Field(default=None, description="A file that holds the secrets.")
+    tls_ca: Path | None = Field(
+        default=None,
+        description="The authorities (PEM) of the receivers' certificates. Not set: those the system trusts.",
+    )
+    tls_certificate: Path | None = Field(default=None, description="A certificate (PEM) to show to receivers.")
+    tls_key: Path | None = Field(default=None, description="Its private key (PEM), not encrypted.")
+    tenant: str = Field(
+        default="local", min_length=1, max_length=100, description="Whose results are handed on; nobody else's are."
+    )
+    attempts: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="How often it is tried, after 5 seconds, then twice as long each time, up to an hour. What then is "
+        "not delivered is dead: `notegap outbox` lists it and tries it again.",
+    )
+
+
 class Config(Table):
     """All that can be set."""
 
@@ -298,6 +394,8 @@ class Config(Table):
     oidc: OidcTable = Field(default=OidcTable())
     documents: DocumentsTable = Field(default=DocumentsTable())
     cds: CdsTable = Field(default=CdsTable())
+    mllp: MllpTable = Field(default=MllpTable())
+    outbox: OutboxTable = Field(default=OutboxTable())
 
     @property
     def database_url(self) -> str:
@@ -560,6 +658,54 @@ def _check_pairs(config: Config, origins: Mapping[str, str]) -> None:
         parts = urlsplit(address)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise UsageError(f"{at('oidc.jwks', 'oidc.jku')}the keys of tokens are only fetched over https")
+    for name, table in (("mllp", config.mllp), ("outbox", config.outbox)):
+        certificate, key = f"{name}.tls_certificate", f"{name}.tls_key"
+        if (table.tls_certificate is None) != (table.tls_key is None):
+            raise UsageError(f"{at(certificate, key)}'{certificate}' and '{key}' go together")
+    if config.mllp.tls_client_ca is not None and config.mllp.tls_certificate is None:
+        raise UsageError(
+            f"{at('mllp.tls_client_ca')}'mllp.tls_client_ca' needs 'mllp.tls_certificate' and 'mllp.tls_key'"
+        )
+    _check_outbox(config, at)
+
+
+def _check_outbox(config: Config, at: Callable[..., str]) -> None:
+    outbox = config.outbox
+    if outbox.oru:
+        parts = _address(outbox.oru)
+        if parts is None or parts.scheme not in ("mllp", "mllps") or not parts.port or parts.path.strip("/"):
+            raise UsageError(f"{at('outbox.oru')}'outbox.oru' is wrong: write mllps://HOST:PORT or mllp://HOST:PORT")
+        if parts.scheme == "mllp" and not (outbox.plain_mllp or is_loopback(parts.hostname or "")):
+            raise UsageError(
+                f"{at('outbox.oru')}'outbox.oru' leads to another machine without TLS: write mllps://, or set "
+                "'outbox.plain_mllp' where the network is protected"
+            )
+    if outbox.webhook:
+        parts = _address(outbox.webhook)
+        plain = parts is not None and parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if parts is None or not (parts.scheme == "https" or plain) or parts.username is not None:
+            raise UsageError(
+                f"{at('outbox.webhook')}'outbox.webhook' is wrong: write an address that begins with https://"
+            )
+        if not outbox.secrets:
+            raise UsageError(
+                f"{at('outbox.webhook')}'outbox.webhook' is signed: set NOTEGAP_OUTBOX_SECRETS or 'outbox.secrets_file'"
+            )
+    if (outbox.oru or outbox.webhook) and not config.database.keys:
+        raise UsageError(
+            f"{at('outbox.oru', 'outbox.webhook')}results that are handed on are only kept encrypted until then: set "
+            "NOTEGAP_DATABASE_KEYS or 'database.keys_file'"
+        )
+
+
+def _address(written: str) -> SplitResult | None:
+    """An address with a host; None when it is none."""
+    try:
+        parts = urlsplit(written)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.hostname else None
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
@@ -596,7 +742,7 @@ def effective(loaded: Loaded) -> str:
             value = without_password(loaded.config.database_url)
         if value is None:
             lines.append(f"# {key.name} is not set")
-        elif key.secret and isinstance(value, KeyRing):
+        elif key.secret and isinstance(value, KeyRing | Secrets):
             lines.append(f"# {key.name} is set, not shown  # {origin}" if value else f"# {key.name} is not set")
         else:
             lines.append(f"{key.name} = {_toml(value)}  # {origin}")
@@ -626,7 +772,7 @@ def reference() -> str:
             lines += ["", kind.__doc__ or ""] if kind else []
             lines += ["", "| key | variable | default | meaning |", "|---|---|---|---|"]
         default = key.field.default
-        shown = "" if default is None or isinstance(default, KeyRing) else f"`{_toml(default)}`"
+        shown = "" if default is None or isinstance(default, KeyRing | Secrets) else f"`{_toml(default)}`"
         name = f"`{key.name}` (secret)" if key.secret else f"`{key.name}`"
         meaning = (key.field.description or "").replace("|", "\\|")
         lines.append(f"| {name} | `{key.variable}` | {shown} | {meaning} |")

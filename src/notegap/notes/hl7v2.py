@@ -70,7 +70,7 @@ def read(source: Source) -> Iterator[Document | RowError]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class Segment:
     """One segment: its fields as they were sent (of MSH too, field 1 is the separator) and the message's separators."""
 
     fields: tuple[str, ...] = field(repr=False)
@@ -78,6 +78,7 @@ class _Segment:
 
     @property
     def id(self) -> str:
+        """Its name: "OBX"."""
         return self.fields[0]
 
     def raw(self, number: int) -> str:
@@ -85,6 +86,7 @@ class _Segment:
         return self.fields[number] if len(self.fields) > number else ""
 
     def repetitions(self, number: int) -> list[str]:
+        """A field's repetitions as they were sent."""
         return self.raw(number).split(self.separators[1])
 
     def get(self, number: int, component: int = 1, subcomponent: int = 0) -> str:
@@ -126,7 +128,7 @@ def _escapes(escape: str) -> re.Pattern[str]:
 
 
 def _document(data: bytes, source: Source) -> Document:
-    segments = _segments(data, source)
+    segments = segments_of(data, source)
     _refuse_other_messages(segments[0], source.where)
     named = {name for segment in segments if _is_text(segment) and (name := _name(segment))}
     writer = Writer()
@@ -149,13 +151,18 @@ def _document(data: bytes, source: Source) -> Document:
     document = writer.document(_document_id(segments), _metadata(segments))
     if not document.text:
         only = "; it only announces or changes a document" if segments[0].get(9) == "MDM" else ""
-        raise EmptyNoteError(f"{source.where}: {_type(segments[0])} carries no text{only}")
+        raise EmptyNoteError(f"{source.where}: {message_type(segments[0])} carries no text{only}")
     return document
 
 
-def _segments(data: bytes, source: Source) -> list[_Segment]:
+def segments_of(data: bytes, source: Source) -> list[Segment]:
+    """The segments of one message, which `data` begins with; the first is its MSH."""
     text = decode(
-        data, where=source.where, max_bytes=len(data), charset=source.charset or _charset(data), say=source.say
+        data,
+        where=source.where,
+        max_bytes=len(data),
+        charset=source.charset or declared_charset(data),
+        say=source.say,
     )
     separator = text[3]
     found: list[str] = []
@@ -170,7 +177,7 @@ def _segments(data: bytes, source: Source) -> list[_Segment]:
     separators = found[0].split(separator)[1][:4]
     separators += "^~\\&"[len(separators) :]
     return [
-        _Segment(_fields(segment, separator), separators + separator)
+        Segment(_fields(segment, separator), separators + separator)
         for segment in found
         if segment[:3] not in _ENVELOPE
     ]
@@ -181,30 +188,31 @@ def _fields(segment: str, separator: str) -> tuple[str, ...]:
     return (name, separator, *rest) if name == "MSH" else (name, *rest)
 
 
-def _charset(data: bytes) -> str:
+def declared_charset(data: bytes) -> str:
     """The encoding that MSH-18 declares, by the name Python has for it; "" when it declares none."""
     fields = re.split(rb"[\r\n]", data, maxsplit=1)[0].split(data[3:4])
     declared = fields[17].split(data[5:6])[0].decode("ascii", "replace").strip().upper() if len(fields) > 17 else ""
     return _CHARSETS.get(declared, declared)
 
 
-def _refuse_other_messages(header: _Segment, where: str) -> None:
+def _refuse_other_messages(header: Segment, where: str) -> None:
     kind, event = header.get(9), header.get(9, 2)
     if (kind == "MDM" and re.fullmatch(r"T(?:0[1-9]|1[01])|", event)) or (kind == "ORU" and event in ("R01", "")):
         return
     named = re.fullmatch(r"[A-Z]{3}", kind) and re.fullmatch(r"[A-Z0-9]{0,3}", event)
-    said = f"is {_type(header)}" if named else "has no message type"
+    said = f"is {message_type(header)}" if named else "has no message type"
     raise NoteError(f"{where}: {said}, no message that carries a note (MDM^T01 to T11, ORU^R01)")
 
 
-def _type(header: _Segment) -> str:
+def message_type(header: Segment) -> str:
+    """What MSH-9 says: "MDM^T02"."""
     return "^".join(filter(None, (header.get(9), header.get(9, 2))))
 
 
 # ── one observation ─────────────────────────────────────────────────────────────────────────────
 
 
-def _write_observation(segment: _Segment, writer: Writer, source: Source) -> None:
+def _write_observation(segment: Segment, writer: Writer, source: Source) -> None:
     kind, name = segment.get(2), _name(segment)
     writer.open("obx", id=segment.get(1), code=segment.get(3), title=name)
     if kind == "RP":
@@ -221,7 +229,7 @@ def _write_observation(segment: _Segment, writer: Writer, source: Source) -> Non
     writer.close()
 
 
-def _write_lines(segment: _Segment, number: int, writer: Writer) -> None:
+def _write_lines(segment: Segment, number: int, writer: Writer) -> None:
     """Each repetition is a line or more; an empty one is an empty line, as a report's sender means it."""
     for repetition in segment.repetitions(number):
         writer.end_line()
@@ -233,7 +241,7 @@ def _write_lines(segment: _Segment, number: int, writer: Writer) -> None:
     writer.end_line()
 
 
-def _write_embedded(segment: _Segment, writer: Writer, source: Source) -> None:
+def _write_embedded(segment: Segment, writer: Writer, source: Source) -> None:
     subtype, encoding, content = segment.get(5, 3), segment.get(5, 4).lower(), segment.get(5, 5)
     data = content.encode()
     if encoding == "base64":
@@ -246,35 +254,35 @@ def _write_embedded(segment: _Segment, writer: Writer, source: Source) -> None:
     writer.end_line()
 
 
-def _told(segment: _Segment) -> str:
+def _told(segment: Segment) -> str:
     return f"OBX {segment.get(1)}" if segment.get(1).isdigit() else "an OBX"
 
 
-def _name(segment: _Segment) -> str:
+def _name(segment: Segment) -> str:
     """What an observation is called: by its suffix, its LOINC code, else by the name that the sender gives it."""
     suffix = segment.get(3, 1, 2)
     return _SUFFIXES.get(suffix) or section_title(segment.get(3)) or segment.get(3, 2)
 
 
-def _is_section(segment: _Segment) -> bool:
+def _is_section(segment: Segment) -> bool:
     return segment.get(3, 1, 2) in _SUFFIXES or bool(section_title(segment.get(3)))
 
 
-def _is_text(segment: _Segment) -> bool:
+def _is_text(segment: Segment) -> bool:
     return segment.id == "OBX" and segment.get(2) in ("TX", "FT", "ED")
 
 
 # ── what stands above the text ──────────────────────────────────────────────────────────────────
 
 
-def _document_id(segments: Sequence[_Segment]) -> str:
+def _document_id(segments: Sequence[Segment]) -> str:
     """TXA-12, the document's unique number, else MSH-10, the message's."""
     return next((s.get(12) for s in segments if s.id == "TXA" and s.get(12)), "") or segments[0].get(10)
 
 
-def _metadata(segments: Sequence[_Segment]) -> Metadata:
+def _metadata(segments: Sequence[Segment]) -> Metadata:
     first = {segment.id: segment for segment in reversed(segments)}
-    none = _Segment(("",), segments[0].separators)
+    none = Segment(("",), segments[0].separators)
     txa, obr, pv1 = (first.get(name, none) for name in ("TXA", "OBR", "PV1"))
     dates = (txa.get(4), obr.get(7), pv1.get(44), txa.get(6), segments[0].get(7))
     people = (_person(txa, 9), _person(txa, 5), _person(obr, 32), _person(obr, 16), _person(pv1, 7))
@@ -290,7 +298,7 @@ def _metadata(segments: Sequence[_Segment]) -> Metadata:
     )
 
 
-def _person(segment: _Segment, number: int) -> str:
+def _person(segment: Segment, number: int) -> str:
     """A name as "Given Family", else the identifier; in OBR-32 both stand one level further down."""
     family, given = segment.get(number, 2, 1), segment.get(number, 3)
     if not family:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,9 +117,23 @@ class AuditLog:
         `subject` is an id of ours, such as that of a report that was deleted. Raises StoreError when it cannot be
         written: what cannot be logged is not to be done.
         """
+        with self._database.write() if self._keys else nullcontext() as connection:
+            self.append_in(connection, action, who, note=note, subject=subject, outcome=outcome)
+
+    def append_in(
+        self,
+        connection: Connection | None,
+        action: str,
+        who: Principal,
+        *,
+        note: Note | str | None = None,
+        subject: str = "",
+        outcome: str = "ok",
+    ) -> None:
+        """As `append`, in a transaction of the caller: what is logged is done, or neither."""
         if not (_NAME.fullmatch(action) and _NAME.fullmatch(outcome) and _SUBJECT.fullmatch(subject)):
             raise ValueError("an action, outcome or subject of the audit log is a name or an id, not a text")
-        if not self._keys:
+        if connection is None or not self._keys:
             return
         key_id, key = self._keys.current
         entry: dict[str, Any] = {
@@ -132,14 +147,13 @@ class AuditLog:
             "note": self.note_hash(note, tenant=who.tenant) if note is not None else "",
             "key_id": key_id,
         }
-        with self._database.write() as connection:
-            head = self._locked_head(connection, key_id, key)
-            entry |= {"number": head.number + 1, "at": now()}
-            sealed = _seal_of(entry, head.last, key)
-            connection.execute(insert(ENTRIES).values(**entry, seal=sealed))
-            connection.execute(
-                update(HEAD).where(HEAD.c.id == 1).values(_head_row(Head(head.number + 1, sealed), key_id, key))
-            )
+        head = self._locked_head(connection, key_id, key)
+        entry |= {"number": head.number + 1, "at": now()}
+        sealed = _seal_of(entry, head.last, key)
+        connection.execute(insert(ENTRIES).values(**entry, seal=sealed))
+        connection.execute(
+            update(HEAD).where(HEAD.c.id == 1).values(_head_row(Head(head.number + 1, sealed), key_id, key))
+        )
 
     def note_hash(self, note: Note | str, *, tenant: str) -> str:
         """How a note is named in the log of a tenant: nobody can tell that two tenants have the same one."""

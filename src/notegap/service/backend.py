@@ -4,33 +4,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from notegap.config import NO_KEYS, Config
+from notegap.config import NO_KEYS, Config, is_loopback
 from notegap.errors import UsageError
 from notegap.service.access import Access
 from notegap.service.audit_log import AuditLog
 from notegap.service.database import IN_MEMORY, Database
+from notegap.service.hl7.outbox import OUTBOX, Outbox
+from notegap.service.hl7.received import RECEIVED, Received
 from notegap.service.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The store, the audit log and the access of one configuration; they share one database."""
+    """The store, the audit log, the access and what HL7 v2 needs of one configuration; they share one database."""
 
     store: Store
     audit_log: AuditLog
     access: Access
+    received: Received
+    outbox: Outbox
 
     @classmethod
     def from_config(cls, config: Config) -> Backend:
         """Open what the configuration describes."""
         store = Store.from_config(config)
-        return cls(store, AuditLog.from_config(config, store.database), Access.from_config(config, store.database))
+        database, keys = store.database, config.database.keys
+        store.let_go(RECEIVED, OUTBOX)
+        return cls(
+            store,
+            AuditLog.from_config(config, database),
+            Access.from_config(config, database),
+            Received(database, keys),
+            Outbox(database, keys, attempts=config.outbox.attempts),
+        )
 
     @classmethod
     def in_memory(cls) -> Backend:
         """What counts in memory, logs nothing and asks nobody who they are: for this machine, and for tests."""
         database = Database(IN_MEMORY)
-        return cls(Store(database), AuditLog(database, NO_KEYS), Access(required=False))
+        return cls(
+            Store(database),
+            AuditLog(database, NO_KEYS),
+            Access(required=False),
+            Received(database, NO_KEYS),
+            Outbox(database, NO_KEYS),
+        )
+
+    def rotate(self) -> int:
+        """Encrypt with the current key what is encrypted with another or with none; how many."""
+        return self.store.rotate() + self.outbox.rotate()
 
     def close(self) -> None:
         """Close the database."""
@@ -39,6 +61,7 @@ class Backend:
 
 def check_exposure(config: Config) -> None:
     """Raise UsageError when others could reach the service and something that protects it is lacking."""
+    _check_mllp(config)
     if config.local_only:
         return
     lacking = []
@@ -52,3 +75,15 @@ def check_exposure(config: Config) -> None:
         lacking.append("a key of the audit log (NOTEGAP_AUDIT_KEYS)")
     if lacking:
         raise UsageError(f"it does not serve others than this machine without {'; '.join(lacking)}")
+
+
+def _check_mllp(config: Config) -> None:
+    if config.mllp.port is None or is_loopback(config.mllp.host):
+        return
+    lacking = []
+    if not config.mllp.peers and config.mllp.tls_client_ca is None:
+        lacking.append("those who may connect (mllp.peers), or certificates of theirs (mllp.tls_client_ca)")
+    if not config.audit.keys:
+        lacking.append("a key of the audit log (NOTEGAP_AUDIT_KEYS)")
+    if lacking:
+        raise UsageError(f"it takes no MLLP from others than this machine without {'; '.join(lacking)}")

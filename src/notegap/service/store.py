@@ -148,6 +148,7 @@ class Store:
         self._waiting: dict[tuple[str, str], Counter[str]] = {}
         self._waits = threading.Lock()
         self._flusher: threading.Timer | None = None
+        self._aging: tuple[Table, ...] = (REPORTS,)
         database.ensure(COUNTS, REPORTS)
 
     @classmethod
@@ -164,13 +165,18 @@ class Store:
 
     def record(self, report: Report, *, tenant: str, client: str) -> str | None:
         """Count a report's findings, and keep as much of it as is to be kept; the id of that, or None."""
-        self._purge_now_and_then()
+        self.purge_now_and_then()
         if self.keep == "counts":
             self._count_soon(tenant, _countable(report))
             return None
-        kept_id = str(uuid.uuid4())
         with self.database.write() as connection:
-            self.add(connection, tenant, _countable(report))
+            return self.record_in(connection, report, tenant=tenant, client=client)
+
+    def record_in(self, connection: Connection, report: Report, *, tenant: str, client: str) -> str | None:
+        """As `record`, in a transaction of the caller."""
+        kept_id = str(uuid.uuid4()) if self.keep != "counts" else None
+        self.add(connection, tenant, _countable(report))
+        if kept_id is not None:
             key_id, body = self._sealed(self._body(report), tenant, kept_id)
             row = {"id": kept_id, "tenant": tenant, "client": client, "at": now(), "kept": self.keep}
             connection.execute(insert(REPORTS).values(**row, key_id=key_id, body=body))
@@ -273,13 +279,24 @@ class Store:
     def delete(self, kept_id: str, *, tenant: str) -> bool:
         """Delete what is kept under an id; whether it was there."""
         with self.database.write() as connection:
-            done = connection.execute(delete(REPORTS).where(REPORTS.c.id == kept_id, REPORTS.c.tenant == tenant))
-            return bool(done.rowcount)
+            return self.delete_in(connection, kept_id, tenant=tenant)
+
+    def delete_in(self, connection: Connection, kept_id: str, *, tenant: str) -> bool:
+        """As `delete`, in a transaction of the caller."""
+        done = connection.execute(delete(REPORTS).where(REPORTS.c.id == kept_id, REPORTS.c.tenant == tenant))
+        return bool(done.rowcount)
 
     def purge(self) -> int:
         """Delete what is older than the retention period; how many."""
         with self.database.write() as connection:
-            return int(connection.execute(delete(REPORTS).where(REPORTS.c.at < self._oldest())).rowcount)
+            return sum(
+                int(connection.execute(delete(table).where(table.c.at < self._oldest())).rowcount)
+                for table in self._aging
+            )
+
+    def let_go(self, *tables: Table) -> None:
+        """Purge these tables too: their rows are as old as their column `at` says."""
+        self._aging += tables
 
     def rotate(self) -> int:
         """Encrypt with the current key what is encrypted with another or with none; how many."""
@@ -310,7 +327,8 @@ class Store:
             connection.execute(update(REPORTS).where(REPORTS.c.id == kept_id).values(key_id=key_id, body=body))
             return 1
 
-    def _purge_now_and_then(self) -> None:
+    def purge_now_and_then(self) -> None:
+        """Purge, unless it was done within the hour."""
         # Nobody has to run it: whoever keeps something also sees that the old goes, also what was kept when more was.
         with self._purging:
             due = time.monotonic() - self._purged >= _PURGE_EVERY

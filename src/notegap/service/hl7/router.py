@@ -1,0 +1,63 @@
+"""HL7 v2 over HTTP: one message in a request's body, its acknowledgement in the answer's (HAPI's "HL7 over HTTP")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.message import Message as Header
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from notegap.service.access import require
+from notegap.service.hl7.inbox import Inbox
+from notegap.service.principal import Principal
+
+PATH = "/hl7v2"
+MEDIA_TYPE = "application/hl7-v2"
+
+_MEDIA_TYPES = frozenset(
+    {MEDIA_TYPE, "application/hl7-v2+er7", "x-application/hl7-v2+er7", "application/x-hl7-v2+er7", "application/x-hl7"}
+)
+# Who reads the acknowledgement knows; who reads only the status is not to take a refusal for success.
+_STATUS: Mapping[str, HTTPStatus] = MappingProxyType(
+    {"AA": HTTPStatus.OK, "AE": HTTPStatus.UNPROCESSABLE_ENTITY, "AR": HTTPStatus.BAD_REQUEST}
+)
+
+
+def hl7_router(inbox: Inbox) -> APIRouter:
+    """The route."""
+    router = APIRouter(tags=["hl7v2"])
+
+    @router.post(PATH, summary="Hand in an HL7 v2 message")
+    async def receive(request: Request, who: Annotated[Principal, Depends(require("hl7"))]) -> Response:
+        """MDM^T01 to T11 or ORU^R01. AA (in enhanced mode CA): its result is kept. AE, AR: it was not accepted."""
+        media_type, charset = _content_type(request.headers.get("content-type", ""))
+        if media_type not in _MEDIA_TYPES:
+            raise HTTPException(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send one message, and say so: `Content-Type: {MEDIA_TYPE}`."
+            )
+        body = await request.body()
+        answer = await run_in_threadpool(inbox.receive, body, who, by="http", charset=charset)
+        if not answer.acknowledgements:
+            # MSH-15 and MSH-16 ask for none.
+            if answer.code == "AA":
+                return Response(status_code=HTTPStatus.NO_CONTENT)
+            raise HTTPException(_STATUS[answer.code], "The message was not accepted, and asks for no acknowledgement.")
+        # There is one answer to a request: what came of the message, else that it was committed.
+        return Response(
+            answer.acknowledgements[-1],
+            status_code=_STATUS[answer.code],
+            headers={"Content-Type": f"{media_type}; charset={answer.codec}"},
+        )
+
+    return router
+
+
+def _content_type(value: str) -> tuple[str, str]:
+    header = Header()
+    header["content-type"] = value
+    return header.get_content_type(), str(header.get_param("charset", ""))
