@@ -699,7 +699,7 @@ def serve(
     patterns: tuple[Path, ...],
     max_bytes: int | None,
 ) -> int:
-    """Serve the page, the HTTP interface (its documentation is at /docs), CDS Hooks and FHIR.
+    """Serve the page, the HTTP interface (its documentation is at /docs), CDS Hooks, FHIR and HL7 v2.
 
     It answers to this machine only and keeps nothing but counts, unless notegap.toml says otherwise.
     """
@@ -722,6 +722,8 @@ def serve(
 
     def ready(address: str) -> None:
         print_out(f"notegap is at {address}  (Ctrl+C stops it)\n")
+        if config.mllp.port is not None:
+            print_out(f"HL7 v2 messages come in at {config.mllp.host}, port {config.mllp.port} (MLLP)\n")
         if browser and sys.stdout.isatty():
             import webbrowser
 

@@ -315,7 +315,9 @@ class OidcTable(Table):
 class MllpTable(Table):
     """HL7 v2 over MLLP: MDM^T01 to T11 and ORU^R01 come in. `POST /hl7v2` takes the same messages over HTTP."""
 
-    port: int | None = Field(default=None, ge=0, le=65535, description="The port it listens at. Not set: it does not.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="The port it listens at, 2575 by custom. Not set: it does not."
+    )
     host: str = Field(
         default="127.0.0.1",
         description="The address it listens at. Beyond this machine only with `peers` or `tls_client_ca`, and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,6 +34,10 @@ from notegap.service.feedback import FeedbackStore
 from notegap.service.fhir import fhir_router
 from notegap.service.guard import LOGGER, Guard
 from notegap.service.health import health_router
+from notegap.service.hl7.delivery import Delivery, senders_of
+from notegap.service.hl7.inbox import HandOn, Inbox
+from notegap.service.hl7.mllp import MllpServer
+from notegap.service.hl7.router import hl7_router
 from notegap.service.idempotency import Idempotency
 from notegap.service.metrics import Counting, Metrics
 from notegap.service.page import page_router
@@ -57,7 +62,7 @@ class ServiceConfig:
     batch are kept `keep_seconds`, answers to requests that may come again `replay_seconds`; both on `shelf`, see
     shelf.py. `cds` is what CDS Hooks adds, `servers` those that FHIR's documents may be fetched from. HTTPS ends here
     with a `certificate` (chain and key), or at one of the `proxies`. Without `settings`, it counts in memory and
-    answers everyone who reaches it.
+    answers everyone who reaches it. `mllp` is a socket that listens for HL7 v2.
     """
 
     hosts: frozenset[str]
@@ -72,6 +77,7 @@ class ServiceConfig:
     certificate: tuple[Path, Path] | None = None
     proxies: Networks = ()
     settings: Config | None = None
+    mllp: socket.socket | None = None
 
     @property
     def secure(self) -> bool:
@@ -159,16 +165,34 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         keep_seconds=config.keep_seconds,
     )
 
+    settings = config.settings if config.settings is not None else Config()
+    senders = senders_of(settings.outbox)
+    delivery = Delivery(backend.outbox, senders, count=metrics.handed_on)
+    inbox = Inbox(
+        reader,
+        backend,
+        max_bytes=config.max_bytes,
+        hand_on=HandOn(destinations=tuple(senders), tenant=settings.outbox.tenant),
+        saw=metrics.saw,
+        count=metrics.received,
+    )
+    mllp = MllpServer(inbox, settings.mllp, max_bytes=config.max_body)
+
     @asynccontextmanager
     async def living(_app: FastAPI) -> AsyncIterator[None]:
         # Aside: whoever asks for /healthz meanwhile is answered.
         first = asyncio.create_task(run_in_threadpool(_read_first, reader))
         await run_in_threadpool(batches.take_up)
+        if config.mllp is not None:
+            await mllp.start(config.mllp)
+        delivery.start()
         try:
             yield
         finally:
+            await mllp.stop()
             await asyncio.wait([first])
             await run_in_threadpool(batches.stop)
+            await run_in_threadpool(delivery.stop)
             shelf.close()
             backend.close()
 
@@ -200,6 +224,7 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         )
     )
     app.include_router(fhir_router(reader, servers=config.servers, max_bytes=config.max_bytes, records=records))
+    app.include_router(hl7_router(inbox))
     app.include_router(health_router(ready=lambda: reader.has_read, release=analyzer.codes.release, metrics=metrics))
     app.include_router(document_router(app))
     app.add_exception_handler(RequestValidationError, _not_a_request)

@@ -215,7 +215,7 @@ def store_purge(config_file: Path | None) -> int:
 @config_option
 def store_rotate(config_file: Path | None) -> int:
     """Encrypt with the first key of `database.keys` what is encrypted with another one; then the other can go."""
-    return _store_work(config_file, "encrypted again", lambda backend: backend.store.rotate())
+    return _store_work(config_file, "encrypted again", lambda backend: backend.rotate())
 
 
 @store_group.command(name="delete", epilog=_EXIT_CODES)
@@ -240,7 +240,48 @@ def _store_work(config_file: Path | None, done: str, work: Callable[[Backend], i
     return DONE
 
 
-COMMANDS: tuple[click.Command, ...] = (config_command, keys_group, audit_log_group, store_group)
+# ── outbox ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@click.group(name="outbox", epilog=_EXIT_CODES)
+def outbox_group() -> None:
+    """The results of HL7 v2 messages that are to be handed on: list what is not delivered, try it again."""
+
+
+@outbox_group.command(name="list", epilog=_EXIT_CODES)
+@config_option
+def outbox_list(config_file: Path | None) -> int:
+    """List what waits and what is dead: id, tenant, destination, since when, state, attempts, what went wrong."""
+    from notegap.service.hl7.outbox import State
+
+    with _backend(config_file, "outbox") as backend:
+        entries = backend.outbox.list(State.WAITING, State.DEAD)
+    for entry in entries:
+        since, attempts = entry.at[:19], str(entry.attempts)
+        print_out(
+            "\t".join((entry.id, entry.tenant, entry.destination, since, entry.state, attempts, entry.problem)) + "\n"
+        )
+    return DONE if entries else NOTHING_THERE
+
+
+@outbox_group.command(name="retry", epilog=_EXIT_CODES)
+@click.argument("entry_id", metavar="ID", required=False)
+@config_option
+def outbox_retry(entry_id: str | None, config_file: Path | None) -> int:
+    """Try the dead entry with this id again, or without one all that are dead; a service that runs delivers them."""
+    with _backend(config_file, "outbox") as backend:
+        number = backend.outbox.retry(entry_id)
+        if not number:
+            click.echo(
+                "notegap: nothing is dead" if entry_id is None else "notegap: no entry of this id is dead", err=True
+            )
+            return NOTHING_THERE
+        backend.audit_log.append("outbox-retry", _operator("-"), subject=entry_id or "")
+    print_out(f"{number} tried again\n")
+    return DONE
+
+
+COMMANDS: tuple[click.Command, ...] = (config_command, keys_group, audit_log_group, store_group, outbox_group)
 """What the command line adds."""
 
 

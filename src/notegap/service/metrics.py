@@ -58,6 +58,18 @@ class Metrics:
             ("rule", "status"),
             registry=self._registry,
         )
+        self._messages = Counter(
+            "notegap_hl7_messages",
+            "HL7 v2 messages taken, by where they came in and what became of them.",
+            ("by", "outcome"),
+            registry=self._registry,
+        )
+        self._deliveries = Counter(
+            "notegap_deliveries",
+            "Attempts to hand a result on, by destination and outcome.",
+            ("destination", "outcome"),
+            registry=self._registry,
+        )
         if FOLDER not in os.environ:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
@@ -84,6 +96,14 @@ class Metrics:
         known = method if method in _METHODS else "other"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(known, route).observe(seconds)
+
+    def received(self, by: str, outcome: str) -> None:
+        """Count an HL7 v2 message."""
+        self._messages.labels(by, outcome).inc()
+
+    def handed_on(self, destination: str, outcome: str) -> None:
+        """Count an attempt to hand a result on."""
+        self._deliveries.labels(destination, outcome).inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format; of every process, where several serve one address."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from notegap.service.backend import Backend, check_exposure
 from notegap.service.cds_hooks import CdsConfig
 from notegap.service.cds_jwt import CdsClient
 from notegap.service.guard import LOGGER
+from notegap.service.hl7.delivery import senders_of
+from notegap.service.hl7.mllp import listen, server_context
 from notegap.service.metrics import FOLDER
 
 ADDRESS = "127.0.0.1"
@@ -39,8 +42,8 @@ def serve(analyzer: Analyzer, config: Config, *, ready: Callable[[str], None]) -
     Raises UsageError when the port is taken, or when others could reach it and what protects it is lacking.
     """
     check_exposure(config)
-    with _listen(config.server.port, config.server.host) as listening:
-        service = service_config(config, listening.getsockname()[1])
+    with _listen(config.server.port, config.server.host) as listening, _listen_mllp(config) as mllp:
+        service = service_config(config, listening.getsockname()[1], mllp)
         # The first note waits for nothing that the second does not.
         analyzer.analyze(FIRST)
         server = server_of(analyzer, service)
@@ -60,11 +63,14 @@ def serve_by_processes(build: Callable[[], Analyzer], config: Config, *, ready: 
     check_exposure(config)
     with (
         _listen(config.server.port, config.server.host) as listening,
+        _listen_mllp(config) as mllp,
         tempfile.TemporaryDirectory(prefix="notegap-", dir=_memory()) as folder,
     ):
-        service = service_config(config, listening.getsockname()[1])
-        # A database that cannot be opened is told once, before any process starts.
+        service = service_config(config, listening.getsockname()[1], mllp)
+        # A database that cannot be opened is told once, before any process starts; so is a certificate that is none.
         Backend.from_config(config).close()
+        server_context(config.mllp)
+        senders_of(config.outbox)
         figures = Path(folder, "metrics")
         figures.mkdir()
         os.environ[FOLDER] = str(figures)
@@ -74,8 +80,8 @@ def serve_by_processes(build: Callable[[], Analyzer], config: Config, *, ready: 
         Multiprocess(options, sockets=[listening]).run()
 
 
-def service_config(config: Config, port: int) -> ServiceConfig:
-    """All that the application has to know when it is served at `port`."""
+def service_config(config: Config, port: int, mllp: socket.socket | None = None) -> ServiceConfig:
+    """All that the application has to know when it is served at `port`, and HL7 v2 on `mllp`."""
     server = config.server
     own = hosts(port) if is_loopback(server.host) else frozenset()
     certificate = (server.tls_certificate, server.tls_key)
@@ -99,6 +105,7 @@ def service_config(config: Config, port: int) -> ServiceConfig:
         certificate=(certificate[0], certificate[1]) if certificate[0] and certificate[1] else None,
         proxies=server.proxies,
         settings=config,
+        mllp=mllp,
     )
 
 
@@ -182,6 +189,10 @@ def _listen(port: int, host: str = ADDRESS) -> socket.socket:
             f"{f'{host}, ' if host != ADDRESS else ''}port {port}: cannot be listened on ({why}); "
             "--port chooses another, 0 any free one"
         ) from None
+
+
+def _listen_mllp(config: Config) -> AbstractContextManager[socket.socket | None]:
+    return nullcontext() if config.mllp.port is None else listen(config.mllp)
 
 
 def _tell_crashes() -> None:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from notegap.service.hl7.messages import (
     CONDITIONS,
+    INTERNAL,
     SEPARATORS,
     Field,
     Message,
@@ -36,12 +37,13 @@ _OLDEST_WITH_ERR = (2, 5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What is answered: `code` as in original mode, and the acknowledgements that the sender wants, in their order
-    and their encoding.
+    and their encoding. `broke`: it is not the message's fault that it is not accepted.
     """
 
     code: str
     acknowledgements: tuple[bytes, ...] = field(repr=False)
     codec: str
+    broke: bool = False
 
 
 def accepted(message: Message, *, accepted_as: str, at: datetime) -> Answer:
@@ -63,7 +65,12 @@ def refused(message: Message | None, why: RefusedMessageError, *, at: datetime |
     moment = at or datetime.now(UTC)
     codes = (why.code,) if message is None else _wanted(message, why.code)
     made = (_acknowledgement(message, code, why, control_id=secrets.token_hex(10), at=moment) for code in codes)
-    return Answer(code=why.code, acknowledgements=tuple(made), codec=message.codec if message is not None else "utf-8")
+    return Answer(
+        code=why.code,
+        acknowledgements=tuple(made),
+        codec=message.codec if message is not None else "utf-8",
+        broke=why.condition == INTERNAL,
+    )
 
 
 def _wanted(message: Message, code: str) -> tuple[str, ...]:
@@ -99,7 +106,9 @@ def _acknowledgement(
             *([echoed(message.header, number) for number in (5, 6, 3, 4)] if message is not None else [""] * 4),
             time_of(at),
             "",
-            ("ACK", message.event, "ACK") if message is not None and message.event.isalnum() else "ACK",
+            ("ACK", message.event, "ACK")
+            if message is not None and len(message.event) == 3 and message.event.isalnum()
+            else "ACK",
             control_id,
             (echoed(message.header, 11) if message is not None else "") or "P",
             (echoed(message.header, 12) if message is not None else "") or _VERSION,

@@ -22,7 +22,7 @@ from notegap.service.backend import Backend
 from notegap.service.database import now
 from notegap.service.guard import LOGGER
 from notegap.service.hl7.acknowledgements import Answer, accepted, refused
-from notegap.service.hl7.messages import WHERE, Asked, Message, RefusedMessageError, parse, unreadable
+from notegap.service.hl7.messages import INTERNAL, WHERE, Asked, Message, RefusedMessageError, parse, unreadable
 from notegap.service.hl7.received import Accepted, document_keys, key_of
 from notegap.service.hl7.results import as_json, as_oru
 from notegap.service.principal import Principal
@@ -80,11 +80,13 @@ class Inbox:
         except StoreError as error:
             LOGGER.error("%s", error)
             self._count(by, "failed")
-            return refused(message, RefusedMessageError("AR", 207, "Nothing can be kept now; send it again later."))
+            return refused(
+                message, RefusedMessageError("AR", INTERNAL, "Nothing can be kept now; send it again later.")
+            )
         except Exception as error:  # noqa: BLE001 - whoever sent it is told; the error may hold words of the note
             LOGGER.error("notegap broke on a message: %s", crash_site(error))
             self._count(by, "failed")
-            return refused(message, RefusedMessageError("AE", 207, "notegap broke on it; nothing was checked."))
+            return refused(message, RefusedMessageError("AE", INTERNAL, "notegap broke on it; nothing was checked."))
         self._count(by, outcome)
         at = datetime.fromisoformat(found.at)
         return accepted(message, accepted_as=found.id, at=at.replace(microsecond=0))

@@ -20,6 +20,9 @@ WHERE = "the message"
 SEPARATORS = "^~\\&|"
 """Component, repetition, escape, subcomponent, field: those of our own messages."""
 
+INTERNAL = 207
+"""The condition of what is not the message's fault."""
+
 CONDITIONS: Mapping[int, str] = MappingProxyType(
     {
         100: "Segment sequence error",
@@ -29,7 +32,7 @@ CONDITIONS: Mapping[int, str] = MappingProxyType(
         201: "Unsupported event code",
         203: "Unsupported version id",
         205: "Duplicate key identifier",
-        207: "Application internal error",
+        INTERNAL: "Application internal error",
     }
 )
 """Why a message is refused (table 0357)."""

@@ -23,8 +23,14 @@ _MEDIA_TYPES = frozenset(
     {MEDIA_TYPE, "application/hl7-v2+er7", "x-application/hl7-v2+er7", "application/x-hl7-v2+er7", "application/x-hl7"}
 )
 # Who reads the acknowledgement knows; who reads only the status is not to take a refusal for success.
-_STATUS: Mapping[str, HTTPStatus] = MappingProxyType(
-    {"AA": HTTPStatus.OK, "AE": HTTPStatus.UNPROCESSABLE_ENTITY, "AR": HTTPStatus.BAD_REQUEST}
+_STATUS: Mapping[tuple[str, bool], HTTPStatus] = MappingProxyType(
+    {
+        ("AA", False): HTTPStatus.OK,
+        ("AE", False): HTTPStatus.UNPROCESSABLE_ENTITY,
+        ("AR", False): HTTPStatus.BAD_REQUEST,
+        ("AE", True): HTTPStatus.INTERNAL_SERVER_ERROR,
+        ("AR", True): HTTPStatus.SERVICE_UNAVAILABLE,
+    }
 )
 
 
@@ -42,15 +48,16 @@ def hl7_router(inbox: Inbox) -> APIRouter:
             )
         body = await request.body()
         answer = await run_in_threadpool(inbox.receive, body, who, by="http", charset=charset)
+        status = _STATUS[answer.code, answer.broke]
         if not answer.acknowledgements:
             # MSH-15 and MSH-16 ask for none.
-            if answer.code == "AA":
+            if status == HTTPStatus.OK:
                 return Response(status_code=HTTPStatus.NO_CONTENT)
-            raise HTTPException(_STATUS[answer.code], "The message was not accepted, and asks for no acknowledgement.")
+            raise HTTPException(status, "The message was not accepted, and asks for no acknowledgement.")
         # There is one answer to a request: what came of the message, else that it was committed.
         return Response(
             answer.acknowledgements[-1],
-            status_code=_STATUS[answer.code],
+            status_code=status,
             headers={"Content-Type": f"{media_type}; charset={answer.codec}"},
         )
 
