@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address, ip_network
@@ -419,9 +420,13 @@ def test_only_the_configured_address_is_asked() -> None:
 
 def client_of(analyzer: Analyzer, access: Access) -> TestClient:
     database = Database("sqlite://")
-    backend = Backend(Store(database), AuditLog.from_config(Config(), database), access)
     app = create_app(analyzer, ServiceConfig(hosts=frozenset({"n"})))
-    app.state.backend = backend
+    app.state.backend = replace(
+        Backend.in_memory(),
+        store=Store(database),
+        audit_log=AuditLog.from_config(Config(), database),
+        access=access,
+    )
 
     @app.get("/reports")
     def reports(who: Principal = Depends(require("reports"))) -> dict[str, Any]:  # noqa: B008

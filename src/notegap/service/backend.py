@@ -30,24 +30,26 @@ class Backend:
         store = Store.from_config(config)
         database, keys = store.database, config.database.keys
         store.let_go(RECEIVED, OUTBOX)
+        audit_log = AuditLog.from_config(config, database)
         return cls(
             store,
-            AuditLog.from_config(config, database),
+            audit_log,
             Access.from_config(config, database),
             Received(database, keys),
-            Outbox(database, keys, attempts=config.outbox.attempts),
+            Outbox(database, keys, audit_log, attempts=config.outbox.attempts),
         )
 
     @classmethod
     def in_memory(cls) -> Backend:
         """What counts in memory, logs nothing and asks nobody who they are: for this machine, and for tests."""
         database = Database(IN_MEMORY)
+        audit_log = AuditLog(database, NO_KEYS)
         return cls(
             Store(database),
-            AuditLog(database, NO_KEYS),
+            audit_log,
             Access(required=False),
             Received(database, NO_KEYS),
-            Outbox(database, NO_KEYS),
+            Outbox(database, NO_KEYS, audit_log),
         )
 
     def rotate(self) -> int:

@@ -37,7 +37,9 @@ from sqlalchemy import (
 
 from notegap.config import KeyRing
 from notegap.errors import StoreError
+from notegap.service.audit_log import AuditLog
 from notegap.service.database import METADATA, Database, now, stamp
+from notegap.service.principal import Principal
 from notegap.service.sealing import decrypt, encrypt
 
 OUTBOX = Table(
@@ -107,10 +109,17 @@ class Outbox:
     """The outbox of one database. Safe to share between threads; processes share its database."""
 
     def __init__(
-        self, database: Database, keys: KeyRing, *, attempts: int = 20, first_delay: float = _FIRST_DELAY
+        self,
+        database: Database,
+        keys: KeyRing,
+        audit_log: AuditLog,
+        *,
+        attempts: int = 20,
+        first_delay: float = _FIRST_DELAY,
     ) -> None:
         self._database = database
         self._keys = keys
+        self._audit_log = audit_log
         self._attempts = attempts
         self._first_delay = first_delay
         self.changed = threading.Event()
@@ -195,18 +204,25 @@ class Outbox:
         try:
             body = decrypt(self._keys, row.key_id, row.body, bound_to=_bound_to(row.tenant, row.id))
         except StoreError:
-            self._end(row.id, holder, self._failed(row.attempts + 1, "its key is not there any more"))
+            with self._database.write() as connection:
+                self._end(connection, row.id, holder, self._failed(row.attempts + 1, "its key is not there any more"))
             raise
         return Leased(**_told(row) | {"attempts": row.attempts + 1}, holder=holder, body=body)
 
     def delivered(self, entry: Leased) -> None:
-        """It was taken."""
-        self._end(entry.id, entry.holder, _over(State.DELIVERED))
+        """It was taken, which the audit log tells: somebody else has now what was found in a note."""
+        who = Principal(
+            tenant=entry.tenant, client=entry.destination, role="integration", scopes=frozenset(), by="outbox"
+        )
+        with self._database.write() as connection:
+            self._end(connection, entry.id, entry.holder, _over(State.DELIVERED))
+            self._audit_log.append_in(connection, "result-deliver", who, subject=entry.id)
 
     def failed(self, entry: Leased, problem: str, *, after: float = 0.0) -> State:
         """It was not: it waits for its next attempt, no sooner than `after` seconds, or was tried often enough."""
         values = self._failed(entry.attempts, problem, after=after)
-        self._end(entry.id, entry.holder, values)
+        with self._database.write() as connection:
+            self._end(connection, entry.id, entry.holder, values)
         return State(values["state"])
 
     def _failed(self, attempts: int, problem: str, *, after: float = 0.0) -> dict[str, Any]:
@@ -221,12 +237,9 @@ class Outbox:
             "problem": problem[:200],
         }
 
-    def _end(self, entry_id: str, holder: str, values: Mapping[str, Any]) -> None:
-        with self._database.write() as connection:
-            # When the lease ran out, what became of it is for the next holder to say.
-            connection.execute(
-                update(OUTBOX).where(OUTBOX.c.id == entry_id, OUTBOX.c.holder == holder).values(**values)
-            )
+    def _end(self, connection: Connection, entry_id: str, holder: str, values: Mapping[str, Any]) -> None:
+        # When the lease ran out, what became of it is for the next holder to say.
+        connection.execute(update(OUTBOX).where(OUTBOX.c.id == entry_id, OUTBOX.c.holder == holder).values(**values))
 
     # ── asking ──
 
