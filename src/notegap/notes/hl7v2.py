@@ -64,7 +64,7 @@ def read(source: Source) -> Iterator[Document | RowError]:
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(source.data)], strict=True), start=1):
         where = source.where if len(starts) == 1 else f"{source.where}#{number}"
         try:
-            yield _document(source.data[start:end], source)
+            yield document_of(segments_of(source.data[start:end], source), source)
         except NoteError as error:
             yield RowError("", where, str(error).removeprefix(f"{source.where}: "))
 
@@ -127,8 +127,8 @@ def _escapes(escape: str) -> re.Pattern[str]:
     )
 
 
-def _document(data: bytes, source: Source) -> Document:
-    segments = segments_of(data, source)
+def document_of(segments: Sequence[Segment], source: Source) -> Document:
+    """The document that a message carries. Raises EmptyNoteError when it has no text."""
     _refuse_other_messages(segments[0], source.where)
     named = {name for segment in segments if _is_text(segment) and (name := _name(segment))}
     writer = Writer()

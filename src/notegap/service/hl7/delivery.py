@@ -122,7 +122,7 @@ class MllpSender:
 
 
 def _check_acknowledgement(answer: bytes, control_id: str) -> None:
-    found = re.search(rb"(?:\A|[\r\n])MSA(.)([ACR-E]{2})\1([^\r\n]*)", answer)
+    found = re.search(rb"(?:\A|[\r\n])MSA(.)([AC][AER])\1([^\r\n]*)", answer)
     if found is None:
         raise NotDeliveredError("the receiver answered with something else than an acknowledgement")
     if found[3].split(found[1])[0].strip() != control_id.encode():

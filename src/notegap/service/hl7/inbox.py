@@ -16,7 +16,7 @@ from notegap.errors import EmptyNoteError, NoteError, StoreError, crash_site
 from notegap.model import Note, Report
 from notegap.notes.document import Source
 from notegap.notes.files import note_of
-from notegap.notes.read import read_one
+from notegap.notes.hl7v2 import document_of
 from notegap.notes.text import NoteOptions
 from notegap.service.backend import Backend
 from notegap.service.database import now
@@ -129,8 +129,9 @@ class Inbox:
         """The note of a message and its report, None when there is nothing to check."""
         if message.asked is not Asked.CHECK:
             return None, None
+        source = Source(data=data, where=WHERE, max_bytes=self._max_bytes, charset=charset)
         try:
-            document = read_one(Source(data=data, where=WHERE, max_bytes=self._max_bytes, charset=charset))
+            document = document_of(message.segments, source)
         except EmptyNoteError as error:
             if message.event == "R01":
                 # A result need not have a text: an order was given up, a value is still to come.
@@ -138,6 +139,8 @@ class Inbox:
             raise unreadable(error) from None
         except NoteError as error:
             raise unreadable(error) from None
+        if len(document.text.encode()) > self._max_bytes:
+            raise RefusedMessageError("AE", 102, f"Its text is longer than {self._max_bytes:,} bytes, the limit.")
         note = note_of(document, document.id, NoteOptions())
         try:
             return note, self._reader.analyze(note)

@@ -71,8 +71,9 @@ class Received:
     def add(self, connection: Connection, accepted: Accepted) -> bool:
         """Write down that a message was accepted, in a transaction of the caller; False when it was already."""
         row = {name: getattr(accepted, name) for name in RECEIVED.columns.keys()}  # noqa: SIM118 - not a mapping
-        added = connection.execute(self._database.upsert(RECEIVED).values(row).on_conflict_do_nothing())
-        return bool(added.rowcount)
+        # Told by what it returns: not every driver knows how many rows an insert has added.
+        adding = self._database.upsert(RECEIVED).values(row).on_conflict_do_nothing().returning(RECEIVED.c.key)
+        return connection.execute(adding).first() is not None
 
     def keep(self, connection: Connection, key: str, report: str) -> None:
         """Note the id of the report that is kept of a message."""

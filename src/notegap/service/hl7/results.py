@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from notegap.model import CodeCheck, Finding, Report, Status
+from notegap.notes.hl7v2 import Segment
 from notegap.report.json import as_dict, one_line
 from notegap.service.hl7.messages import Field, Message, echoed, escaped, time_of, translated, written
 
@@ -27,7 +28,6 @@ def as_oru(report: Report, message: Message, *, control_id: str, at: datetime) -
     """The report as an ORU^R01 for whom the message was sent by; `control_id` is its MSH-10."""
     header, order = message.header, message.first("OBR")
     moment = time_of(at)
-    parent = (escaped(order.get(2)), escaped(order.get(3)))
     segments: list[list[Field]] = [
         [
             "MSH",
@@ -59,11 +59,17 @@ def as_oru(report: Report, message: Message, *, control_id: str, at: datetime) -
             "F",
             *[""] * 3,
             # The order that the document was about: placer's and filler's number.
-            "^".join(parent).rstrip("^"),
+            f"{_as_component(order, 2)}^{_as_component(order, 3)}".rstrip("^"),
         ],
         *_observations(report, message),
     ]
     return written(segments).encode()
+
+
+def _as_component(segment: Segment, number: int) -> str:
+    """A field as it stands inside another one: its components are parts of a component."""
+    components = segment.repetitions(number)[0].split(segment.separators[0])
+    return "&".join(escaped(segment.plain(each).strip()) for each in components).rstrip("&")
 
 
 def _patient(message: Message) -> Iterator[list[Field]]:
