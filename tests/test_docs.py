@@ -41,6 +41,7 @@ DOCUMENTS = [
     "benchmarks/README.md",
     "docs/configuration.md",
     "docs/deployment.md",
+    "docs/hl7.md",
 ]
 
 

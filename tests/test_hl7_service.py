@@ -28,18 +28,21 @@ from hl7.client import MLLPClient
 from sqlalchemy import select
 
 from hl7_sender import KEYS, MEDIA_TYPE, TEXT, Served, certificate, field, mdm, oru, read, served
+from notegap import cli
 from notegap.analyzer import Analyzer
 from notegap.config import load
 from notegap.errors import StoreError, UsageError
 from notegap.model import Note, Report
+from notegap.service import serve
 from notegap.service.access import ApiKeys
 from notegap.service.audit_log import ENTRIES
 from notegap.service.backend import Backend, check_exposure
 from notegap.service.database import Database
+from notegap.service.hl7.delivery import signatures
 from notegap.service.hl7.framing import Deframer, framed
 from notegap.service.hl7.inbox import HandOn, Inbox
 from notegap.service.hl7.messages import parse
-from notegap.service.hl7.outbox import State
+from notegap.service.hl7.outbox import OUTBOX, State
 from notegap.service.hl7.received import RECEIVED
 from notegap.service.principal import LOCAL, ROLES
 
@@ -645,76 +648,96 @@ def free_port() -> int:
 
 
 @contextmanager
-def command(url: str, port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, once it takes messages; killed at the end if it still runs."""
-    asked = [sys.executable, "-m", "notegap", "serve", "--port", "0", "--no-browser", *options]
-    variables = {"NOTEGAP_DATABASE_URL": url, "NOTEGAP_MLLP_PORT": str(port), "NOTEGAP_AUDIT_KEYS": KEYS}
+def process(url: str, port: int, workers: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """The service of hl7_server.py, once it takes messages; killed at the end if it still runs."""
+    variables = {
+        "NOTEGAP_DATABASE_URL": url,
+        "NOTEGAP_MLLP_PORT": str(port),
+        "NOTEGAP_AUDIT_KEYS": KEYS,
+        "NOTEGAP_SERVER_WORKERS": str(workers),
+    }
     with subprocess.Popen(
-        asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
-    ) as process:
+        [sys.executable, str(Path(__file__).with_name("hl7_server.py"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+    ) as made:
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline().startswith("notegap is at")
-            assert process.stdout.readline() == f"HL7 v2 messages come in at 127.0.0.1, port {port} (MLLP)\n"
-            yield process
+            assert made.stdout is not None
+            assert made.stdout.readline().startswith("ready")
+            yield made
         finally:
-            process.kill()
+            made.kill()
+
+
+class Sender:
+    """Sends messages on one connection until each is acknowledged, as an interface engine does."""
+
+    def __init__(self, name: int, port: int, number: int) -> None:
+        self.waiting = [f"{name}-{each}" for each in range(number)]
+        self.acknowledged: dict[str, set[str]] = {}
+        self._port = port
+
+    def run(self) -> None:
+        """Send what is not acknowledged; after a connection broke off, what was acknowledged last too."""
+        last: list[str] = []
+        while self.waiting:
+            try:
+                with MLLPClient("127.0.0.1", self._port) as client:
+                    client.socket.settimeout(30)
+                    for control_id in last:
+                        self._send(client, control_id)
+                    while self.waiting:
+                        self._send(client, self.waiting[0])
+                        last = [self.waiting.pop(0)]
+            except OSError:
+                time.sleep(0.05)
+
+    def _send(self, client: MLLPClient, control_id: str) -> None:
+        block = client.send_message(mdm(control_id, text="gaps", document=control_id))
+        if not block.endswith(b"\x1c\r"):
+            raise ConnectionError
+        answer = read(block)
+        assert codes(answer) == "AA"
+        self.acknowledged.setdefault(control_id, set()).add(field(answer, "MSH", 10))
 
 
 # python-hl7's client forgets its socket when nobody listens.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_that_was_acknowledged_is_lost_or_taken_twice(database_url: str) -> None:
-    """Killed while many send; who has no acknowledgement sends again, as do some who have one."""
+    """kill -9 while many send, twice; who has no acknowledgement sends again."""
     port = free_port()
-    killed = threading.Event()
-    acknowledged: dict[str, list[str]] = {}
-
-    def sender(name: int) -> None:
-        for number in range(12):
-            control_id = f"{name}-{number}"
-            # After the kill, everything is sent once more, whatever was answered before.
-            for life in (0, 1):
-                while True:
-                    try:
-                        with MLLPClient("127.0.0.1", port) as client:
-                            client.socket.settimeout(30)
-                            answer = read(client.send_message(mdm(control_id, document=control_id)))
-                    except (OSError, AssertionError):
-                        time.sleep(0.1)
-                        continue
-                    assert field(answer, "MSA", 1) == "AA"
-                    acknowledged.setdefault(control_id, []).append(field(answer, "MSH", 10))
-                    break
-                if life == 0:
-                    if name == 0 and number == 5:
-                        killed.set()
-                    elif name:
-                        break
-
-    senders = [threading.Thread(target=sender, args=(name,)) for name in range(4)]
-    with command(url := database_url, port) as process:
-        for thread in senders:
-            thread.start()
-        assert killed.wait(60)
-        process.kill()
-    with command(url, port) as process:
-        for thread in senders:
-            thread.join(60)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-    database = Database(url)
-    with database.read() as connection:
-        found = list(connection.execute(select(RECEIVED)))
-        logged = [entry.subject for entry in connection.execute(select(ENTRIES)) if entry.outcome == "checked"]
-    database.close()
-    assert len(acknowledged) == 48
-    assert all(len(set(ids)) == 1 for ids in acknowledged.values())
-    assert len(found) == 48
+    senders = [Sender(name, port, 40) for name in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(sender.run) for sender in senders]
+        for wanted in (30, 80):
+            with process(database_url, port) as killed:
+                deadline = time.monotonic() + 60
+                while sum(len(sender.acknowledged) for sender in senders) < wanted:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.005)
+                killed.kill()
+        assert not all(each.done() for each in done)
+        with process(database_url, port) as last:
+            for each in done:
+                each.result(60)
+            last.terminate()
+            assert last.wait(30) in (0, -signal.SIGTERM)
+            assert last.stderr is not None
+            assert last.stderr.read() == ""
+    acknowledged = {name: ids for sender in senders for name, ids in sender.acknowledged.items()}
+    assert len(acknowledged) == 160
+    assert all(len(ids) == 1 for ids in acknowledged.values())
+    backend = Backend.from_config(
+        load(environment={"NOTEGAP_DATABASE_URL": database_url, "NOTEGAP_AUDIT_KEYS": KEYS}).config
+    )
+    found = rows(backend)
+    assert len(found) == len({row.key for row in found}) == 160
+    assert backend.store.counts(tenant="local")["reports"] == 160
+    with backend.store.database.read() as connection:
+        logged = [row.subject for row in connection.execute(select(ENTRIES)) if row.outcome == "checked"]
     assert sorted(logged) == sorted(row.id for row in found)
-    backend = Backend.from_config(load(environment={"NOTEGAP_DATABASE_URL": url, "NOTEGAP_AUDIT_KEYS": KEYS}).config)
-    assert backend.store.counts(tenant="local")["reports"] == 48
     assert backend.audit_log.verify().faults == ()
     backend.close()
 
@@ -724,12 +747,12 @@ def test_several_processes_listen_at_one_port(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
     sample = tmp_path / "messages.hl7"
     sample.write_text("".join(framed(mdm(str(number), document=str(number)).encode()).decode() for number in range(6)))
-    with command(url, port, "--workers", "2") as process:
+    with process(url, port, workers=2) as made:
         asked = [sys.executable, "-m", "hl7.client", "--port", str(port), "--file", str(sample), "127.0.0.1"]
         sending = [subprocess.Popen(asked, stdout=subprocess.PIPE) for _ in range(3)]
         answers = [each.communicate(timeout=60)[0] for each in sending]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        made.terminate()
+        assert made.wait(30) in (0, -signal.SIGTERM)
     assert [re.findall(rb"MSA\|(\w+\|\d)", answer) for answer in answers] == [
         [f"AA|{number}".encode() for number in range(6)]
     ] * 3
@@ -737,3 +760,60 @@ def test_several_processes_listen_at_one_port(tmp_path: Path) -> None:
     with database.read() as connection:
         assert len(list(connection.execute(select(RECEIVED)))) == 6
     database.close()
+
+
+def test_the_command_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: None)
+    monkeypatch.setattr(serve, "serve", lambda _analyzer, _config, ready: ready("http://127.0.0.1:1/"))
+    monkeypatch.setenv("NOTEGAP_MLLP_PORT", "2575")
+    assert cli.main(["serve"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "notegap is at http://127.0.0.1:1/  (Ctrl+C stops it)",
+        "HL7 v2 messages come in at 127.0.0.1, port 2575 (MLLP)",
+    ]
+
+
+# ── the documentation ──
+
+
+def test_the_documentation_shows_what_happens(analyzer: Analyzer, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "hl7.md").read_text(encoding="utf-8")
+    sent, acknowledged, result = re.findall(r"```hl7\n(.*?)```", text, re.DOTALL)
+    (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    secret = f"whsec_{base64.b64encode(b'3' * 32).decode()}"
+    for name, content in {"webhook_secrets": secret, "database_keys": KEYS}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "notegap.toml").write_text(toml.replace("/etc/notegap/", f"{tmp_path}/"))
+    config = load(tmp_path / "notegap.toml", environment={}).config
+    assert config.outbox.secrets.values == (b"3" * 32,)
+
+    def plain(message: str) -> str:
+        return re.sub(r"[0-9a-f]{20}", "ID", re.sub(r"\d{14}\+0000", "NOW", message.replace("\r", "\n")))
+
+    with served(
+        analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}", DATABASE_KEYS=KEYS, OUTBOX_ORU="mllp://127.0.0.1:1"
+    ) as made:
+        answer = made.post(sent.replace("\n", "\r"))
+        assert plain(answer.text) == plain(acknowledged)
+    variables = {"DATABASE_URL": f"sqlite:///{tmp_path / 'n.sqlite3'}", "DATABASE_KEYS": KEYS}
+    backend = Backend.from_config(
+        load(environment={f"NOTEGAP_{name}": value for name, value in variables.items()}).config
+    )
+    with backend.store.database.write() as connection:
+        connection.execute(OUTBOX.update().values(due=""))
+    entry = backend.outbox.claim("oru")
+    backend.close()
+    assert entry is not None
+    assert plain(entry.body.decode()) == plain(result)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    moment = str(int(time.time()))
+    signature = signatures([b"4" * 32, b"3" * 32], "r1", moment, b"{}")
+    headers = {"webhook-id": "r1", "webhook-timestamp": moment, "webhook-signature": signature}
+    assert namespace["is_ours"](headers, b"{}", secret) is True
+    assert namespace["is_ours"](headers, b"{} ", secret) is False
+    assert namespace["is_ours"](headers | {"webhook-timestamp": "1"}, b"{}", secret) is False

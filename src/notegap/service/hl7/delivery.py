@@ -31,6 +31,7 @@ from notegap.service.hl7.outbox import Leased, Outbox, State
 
 _SECONDS = 30.0
 _POLL = 2.0
+_STOP_SECONDS = 10.0
 _MOST_ANSWER = 65_536
 _OK = range(200, 300)
 _ACCEPTED = frozenset({"AA", "CA"})
@@ -221,11 +222,12 @@ class Delivery:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop after the attempt in hand; what waits is delivered after the next start."""
+        """Stop after the attempt in hand, if it does not take long; what waits is delivered after the next start."""
         self._stopping.set()
         self._outbox.changed.set()
+        until = time.monotonic() + _STOP_SECONDS
         for thread in self._threads:
-            thread.join(_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self, destination: str, sender: Sender) -> None:
         while not self._stopping.is_set():

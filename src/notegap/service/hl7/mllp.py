@@ -23,7 +23,7 @@ from notegap.service.principal import Principal
 _CHUNK = 65_536
 _BLOCK_SECONDS = 120.0
 _WRITE_SECONDS = 30.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 15.0
 # Notes are read one at a time; the other threads are for those who ask over HTTP.
 _THREADS = 8
 

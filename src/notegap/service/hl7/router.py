@@ -35,10 +35,10 @@ _STATUS: Mapping[tuple[str, bool], HTTPStatus] = MappingProxyType(
 
 
 def hl7_router(inbox: Inbox) -> APIRouter:
-    """The route."""
-    router = APIRouter(tags=["hl7v2"])
+    """The route. What it takes and answers is HL7's to describe, not OpenAPI's."""
+    router = APIRouter(include_in_schema=False)
 
-    @router.post(PATH, summary="Hand in an HL7 v2 message")
+    @router.post(PATH)
     async def receive(request: Request, who: Annotated[Principal, Depends(require("hl7"))]) -> Response:
         """MDM^T01 to T11 or ORU^R01. AA (in enhanced mode CA): its result is kept. AE, AR: it was not accepted."""
         media_type, charset = _content_type(request.headers.get("content-type", ""))
