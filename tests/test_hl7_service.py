@@ -38,6 +38,7 @@ from notegap.service.access import ApiKeys
 from notegap.service.audit_log import ENTRIES
 from notegap.service.backend import Backend, check_exposure
 from notegap.service.database import Database
+from notegap.service.hl7 import mllp
 from notegap.service.hl7.delivery import signatures
 from notegap.service.hl7.framing import Deframer, framed
 from notegap.service.hl7.inbox import HandOn, Inbox
@@ -339,6 +340,25 @@ def test_connections_that_are_not_taken(analyzer: Analyzer, tmp_path: Path) -> N
             # Nothing comes for a second: closed, and there is room again.
             assert closed(client.socket)
         assert made.answers(mdm("2", document="D2")) == ["AA 2"]
+
+
+def test_a_message_that_takes_too_long_to_come(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mllp, "_BLOCK_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            # A byte now and then does not keep it open.
+            while time.monotonic() - started < 10:
+                connection.sendall(b"\x0bMSH")
+                time.sleep(0.1)
+        assert time.monotonic() - started < 10
+    assert service.answers(mdm()) == ["AA 1"]
+
+
+def test_a_port_that_is_taken(service: Served) -> None:
+    config = load(environment={"NOTEGAP_MLLP_PORT": str(service.port)}).config
+    with pytest.raises(UsageError, match=rf"{service.port}: cannot be listened on \(address already in use\)"):
+        mllp.listen(config.mllp)
 
 
 def test_what_is_in_hand_is_answered_before_it_stops(breakable: Breakable, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def listen(settings: MllpTable) -> socket.socket:
         ]
         return socket.create_server((settings.host, settings.port or 0), family=family)
     except OSError as error:
-        why = (error.strerror or type(error).__name__).lower()
+        why = (error.strerror or type(error).__name__).partition(" (")[0].lower()
         raise UsageError(f"mllp.port {settings.port}: cannot be listened on ({why})") from None
 
 
