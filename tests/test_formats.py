@@ -28,7 +28,7 @@ from notegap.notes.document import Document, RowError, Writer, iso_date
 from notegap.notes.files import read_file, read_note
 from notegap.notes.read import FORMATS, READERS, read_documents, recognize
 from notegap.notes.table import read_notes
-from notegap.notes.text import NoteOptions
+from notegap.notes.text import NoteOptions, decode
 from notegap.report.json import as_dict
 
 INTERFACE = Path(__file__).resolve().parents[2] / "shared" / "interface"
@@ -943,3 +943,14 @@ def test_the_published_bulk_export_goes_through(path: Path) -> None:
         assert isinstance(row, Note)
         assert row.text == base64.b64decode(resource["content"][0]["attachment"]["data"]).decode()
         assert row.date_of_service == resource["context"]["period"]["start"][:10]
+
+
+@pytest.mark.parametrize("charset", ["BASE64", "undefined", "idna", "no such"])
+def test_what_is_no_encoding_of_text_is_none(charset: str) -> None:
+    assert decode(b"Lax \xe9.", where="n", charset=charset) == "Lax é."
+
+
+@pytest.mark.parametrize(("charset", "data"), [("utf-16", b"\xe9"), ("punycode", b"-\xe9")])
+def test_what_is_not_in_the_encoding_that_was_declared(charset: str, data: bytes) -> None:
+    with pytest.raises(NoteError, match=f"^n: is not {charset}, as it says it is"):
+        decode(data, where="n", charset=charset)

@@ -143,6 +143,26 @@ def test_what_is_refused(service: Served, name: str) -> None:
     assert service.answers(mdm("1")) == ["AA 1"]
 
 
+UNREADABLE = {
+    "no encoding of text": mdm(charset="BASE64").encode() + b"\xe9",
+    "no encoding": mdm(charset="undefined").encode() + b"\xe9",
+    "another encoding": mdm(charset="UNICODE UTF-16").encode() + b"\xe9",
+    "zeros in the header": mdm().encode().replace(b"|P|", b"|P" + b"\0" * 900 + b"|"),
+    "zeros": b"MSH|^~\\&|" + b"\0" * 5_000,
+    "bytes": b"MSH|^~|" + b"\xff" * 50,
+    "another format": b"MSH|^~\\&|".ljust(128, b"_") + b"DICM\xff|",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_answered(service: Served, name: str) -> None:
+    with MLLPClient("127.0.0.1", service.port) as client:
+        answer = client.send_message(UNREADABLE[name])
+    assert re.search(rb"\rMSA\|A[ER]\b", answer)
+    assert b"|207^" not in answer
+    assert service.post(UNREADABLE[name]).status_code in (400, 422)
+
+
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1", b"MSH", b"FHS|^~\\&|a\rMSH|^~\\&|b", b"\xff\xfe\x00"])
 def test_what_is_no_message(service: Served, data: bytes) -> None:
     (answer,) = service.send(data)

@@ -310,6 +310,7 @@ def test_as_a_webhook_until_it_is_taken(analyzer: Analyzer, database_url: str) -
     sent = json.loads(got[0].body)
     assert sent.pop("hl7") == {"control_id": "42", "event": "MDM^T02"}
     assert sent.pop("metadata")["document_type"] == "Consultation"
+    assert [(part["kind"], part["id"]) for part in sent.pop("parts")] == [("obx", "1")]
     assert (sent.pop("id"), sent.pop("date_of_service")) == ("D1", "2026-04-30")
     report = as_dict(analyzer.analyze(Note(id="D1", text=TEXT)))
     assert {name: value for name, value in report.items() if name in sent and name != "mentions"}["checks"] == [

@@ -164,6 +164,8 @@ def segments_of(data: bytes, source: Source) -> list[Segment]:
         charset=source.charset or declared_charset(data),
         say=source.say,
     )
+    if not text.startswith("MSH"):
+        raise NoteError(f"{source.where}: is not in the encoding that it says it is in")
     separator = text[3]
     found: list[str] = []
     for line in re.split(r"\r\n|\r|\n", _FRAMING.sub("", text)):
@@ -174,13 +176,18 @@ def segments_of(data: bytes, source: Source) -> list[Segment]:
             elif stripped:
                 # A value that runs over a line end: HL7 has no such thing, and files have.
                 found[-1] += f"\n{piece.rstrip()}"
-    separators = found[0].split(separator)[1][:4]
-    separators += "^~\\&"[len(separators) :]
-    return [
-        Segment(_fields(segment, separator), separators + separator)
-        for segment in found
-        if segment[:3] not in _ENVELOPE
-    ]
+    separators = _separators(found[0])
+    return [Segment(_fields(segment, separator), separators) for segment in found if segment[:3] not in _ENVELOPE]
+
+
+def header_of(line: str) -> Segment:
+    """The MSH that `line` is, of a message of which nothing else can be read."""
+    return Segment(_fields(line, line[3]), _separators(line))
+
+
+def _separators(header: str) -> str:
+    given = header.split(header[3])[1][:4]
+    return given + "^~\\&"[len(given) :] + header[3]
 
 
 def _fields(segment: str, separator: str) -> tuple[str, ...]:

@@ -117,14 +117,17 @@ def _decoded(data: bytes, encoding: str, where: str) -> str:
     except UnicodeDecodeError as error:
         problem = f"{where}: is not {encoding}, as it says it is: bytes {_hex(data[error.start : error.end][:4])} at "
         problem += f"byte offset {error.start}"
+    except UnicodeError:
+        problem = f"{where}: is not {encoding}, as it says it is"
     else:
         return _not_empty(text, where)
     raise NoteError(problem)
 
 
 def _codec(charset: str) -> str | None:
-    """The name Python has for an encoding, None when it knows none."""
+    """The name Python has for an encoding of text, None when it knows none."""
     try:
+        b"text".decode(charset, "ignore")  # "base64" is a codec too, and no encoding of text
         return codecs.lookup(charset).name
     except (LookupError, ValueError):
         return None

@@ -70,8 +70,9 @@ class Inbox:
     def receive(self, data: bytes, who: Principal, *, by: str, charset: str = "") -> Answer:
         """Take one message and say what to answer. What is answered AA is in the database."""
         data = data.strip(b"\r\n \t")
-        message, problem = parse(data, charset)
+        message = None
         try:
+            message, problem = parse(data, charset)
             if problem is not None or message is None:
                 raise problem or RefusedMessageError("AR", 100, "This is no HL7 v2 message.")
             found, outcome = self._take(message, data, who, charset)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from notegap.errors import NoteError, NotegapError
 from notegap.notes.document import Source
-from notegap.notes.hl7v2 import Segment, declared_charset, segments_of
+from notegap.notes.hl7v2 import Segment, declared_charset, header_of, segments_of
 
 WHERE = "the message"
 """What a message is called in what is raised."""
@@ -147,9 +147,8 @@ def parse(data: bytes, charset: str = "") -> tuple[Message | None, RefusedMessag
     try:
         segments = tuple(segments_of(data, Source(data=data, where=WHERE, max_bytes=len(data), charset=charset)))
     except NoteError as error:
-        line = re.split(rb"[\r\n]", data, maxsplit=1)[0].decode(codec, "replace").encode()
-        header = segments_of(line, Source(data=line, where=WHERE, max_bytes=len(line)))[:1]
-        return Message(tuple(header), codec), RefusedMessageError("AE", 102, _sentence(error))
+        header = header_of(re.split(rb"[\r\n]", data, maxsplit=1)[0].decode(codec, "replace"))
+        return Message((header,), codec), RefusedMessageError("AE", 102, _sentence(error))
     message = Message(segments, codec)
     return message, _refusal(message, several=bool(_AGAIN.search(data)))
 
@@ -189,8 +188,11 @@ def _codec(data: bytes, charset: str) -> str:
         pass
     else:
         return "utf-8"
+    declared = charset or declared_charset(data)
     try:
-        return codecs.lookup(charset or declared_charset(data)).name
+        # Not every codec is an encoding of text, and not every encoding of text one that MLLP can carry.
+        data.decode(declared, "replace")
+        return codecs.lookup(declared).name if b"MSH".decode(declared) == "MSH" else "cp1252"
     except (LookupError, ValueError):
         return "cp1252"
 
