@@ -374,8 +374,8 @@ class OutboxTable(Table):
         default=20,
         ge=1,
         le=1000,
-        description="How often it is tried, after 5 seconds, then twice as long each time, up to an hour. What then is "
-        "not delivered is dead: `notegap outbox` lists it and tries it again.",
+        description="How often it is tried, after 5 seconds, then twice as long each time, up to an hour. What is not "
+        "delivered then is dead: `notegap outbox list` shows it, `notegap outbox retry` tries it again.",
     )
 
 
