@@ -15,6 +15,9 @@ class Quick(Analyzer):
     def analyze(self, note: Note) -> Report:
         return FakeAnalyzer().analyze(note)
 
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
 
 def ready(address: str) -> None:
     print("ready", address, flush=True)

@@ -71,6 +71,9 @@ class Breakable:
             assert self.go_on.wait(20)
         return self._analyzer.analyze(note)
 
+    def prepare(self) -> None:
+        """As `Analyzer.prepare`."""
+
 
 @pytest.fixture
 def breakable(analyzer: Analyzer) -> Breakable:
@@ -753,7 +756,7 @@ def test_nothing_that_was_acknowledged_is_lost_or_taken_twice(database_url: str)
         done = [pool.submit(sender.run) for sender in senders]
         for wanted in (30, 80):
             with process(database_url, port) as killed:
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + 120
                 while sum(len(sender.acknowledged) for sender in senders) < wanted:
                     assert time.monotonic() < deadline
                     time.sleep(0.005)
@@ -761,7 +764,7 @@ def test_nothing_that_was_acknowledged_is_lost_or_taken_twice(database_url: str)
         assert not all(each.done() for each in done)
         with process(database_url, port) as last:
             for each in done:
-                each.result(60)
+                each.result(120)
             last.terminate()
             assert last.wait(30) in (0, -signal.SIGTERM)
             assert last.stderr is not None
@@ -790,7 +793,7 @@ def test_several_processes_listen_at_one_port(tmp_path: Path) -> None:
     with process(url, port, workers=2) as made:
         asked = [sys.executable, "-m", "hl7.client", "--port", str(port), "--file", str(sample), "127.0.0.1"]
         sending = [subprocess.Popen(asked, stdout=subprocess.PIPE) for _ in range(3)]
-        answers = [each.communicate(timeout=60)[0] for each in sending]
+        answers = [each.communicate(timeout=120)[0] for each in sending]
         made.terminate()
         assert made.wait(30) in (0, -signal.SIGTERM)
     assert [re.findall(rb"MSA\|(\w+\|\d)", answer) for answer in answers] == [
