@@ -44,6 +44,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "billable": "bool",
         "complete": "bool",
         "claimed": "bool",
+        "documented": "bool",
         "kind": "string",
         "item": "string",
         "finding_id": "string",
@@ -57,7 +58,10 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "rules": "string",
     }
 )
-"""The columns of the flat table and their types, as Arrow names them. Text is "" where nothing is known, never null."""
+"""The columns of the flat table and their types, as Arrow names them. Text is "" where nothing is known, never null.
+
+`claimed`: the code is on the claim, null where no claim is known; `documented`: the note's facts point to the code.
+"""
 
 TEXT_COLUMNS: Mapping[str, str] = MappingProxyType({"quotes": "list<string>", "text": "string"})
 """The columns that come after those with --with-text: they hold words of the note."""
@@ -196,6 +200,7 @@ def _found(note: AuditedNote, *, with_text: bool) -> Iterator[dict[str, Any]]:
         said = {name: check[name] for name in ("code", "title", "valid", "billable")}
         said["complete"] = check["summary"]["complete"]
         said["claimed"] = None if note.claim_codes is None else check["code"] in note.claim_codes
+        said["documented"] = any(_answers(check["code"], pointer) for pointer in note.report["points_to"])
         if not check["findings"]:
             yield _row(note, said, (), with_text=with_text)
         for finding in check["findings"]:
@@ -209,6 +214,7 @@ def _found(note: AuditedNote, *, with_text: bool) -> Iterator[dict[str, Any]]:
             "code": code,
             "title": pointer["title"],
             "claimed": False,
+            "documented": True,
             "kind": DOCUMENTED,
             "item": "not-claimed",
             "finding_id": f"{code}/not-claimed",
@@ -257,6 +263,7 @@ def _row(note: AuditedNote, said: Mapping[str, Any], evidence: Any, *, with_text
         "billable": None,
         "complete": None,
         "claimed": None,
+        "documented": None,
         "kind": "",
         "item": "",
         "finding_id": "",
