@@ -45,15 +45,16 @@ TABLES = {
             count(*) FILTER (status = 'raised') AS alerts, count(*) FILTER (kind = 'documented') AS not_claimed
         FROM findings GROUP BY "row" """,
     "checks": f"""
-        SELECT "row", code, left(code, 3) AS category, any_value(title) AS title, bool_or(valid) AS valid,
+        SELECT "row", code, left(code, 3) AS category, max(title) AS title, bool_or(valid) AS valid,
             bool_or(billable) AS billable, bool_or(complete) AS complete, bool_or(claimed) AS claimed,
-            bool_or(documented) AS documented, kind = 'documented' AS unchecked,
+            bool_or(documented) AS documented, bool_or(kind = 'documented') AS not_claimed,
+            bool_and(kind = 'documented') AS unchecked,
             count(*) FILTER ({_APPLIES}) AS items, count(*) FILTER ({_IS_GAP}) AS gaps,
             count(*) FILTER (status = 'raised') AS alerts
-        FROM findings WHERE code <> '' AND duplicate_of IS NULL GROUP BY "row", code, kind = 'documented' """,
+        FROM findings WHERE code <> '' AND duplicate_of IS NULL GROUP BY "row", code""",
 }
-"""One row for each note; one for each note and code, of the notes that count. A code that was only pointed to is
-`unchecked`."""
+"""One row for each note; one for each note and code, of the notes that count. `not_claimed`: the facts point to it and
+the claim does not carry it; `unchecked`: nothing else is known of it."""
 
 VIEWS = {
     "worklist": f"""
@@ -61,6 +62,10 @@ VIEWS = {
             item, finding_id, kind, severity, alert, status, ask, claimed,
             CASE WHEN kind = 'requirement' OR alert = 'conflict' THEN 'provider' ELSE 'coder' END AS for_whom {{change}}
         FROM findings WHERE duplicate_of IS NULL AND ({OPEN} OR kind = 'documented')""",
+    "documented": """
+        SELECT * FROM checks WHERE documented AND NOT (unchecked AND title = '' AND EXISTS (
+            SELECT 1 FROM checks AS member WHERE member."row" = checks."row" AND member.documented
+                AND member.title <> '' AND starts_with(member.code, checks.code)))""",
     "counted": "SELECT * FROM notes WHERE duplicate_of IS NULL AND outcome <> 'failed'",
     "by_code": """
         SELECT code, any_value(category) AS category, any_value(title) AS title, count(*) AS checked,
@@ -82,10 +87,10 @@ VIEWS = {
     "claimed_without_support": """
         SELECT code, any_value(title) AS title, count(*) AS claimed, count(*) FILTER (NOT complete) AS unsupported,
             count(*) FILTER (NOT (valid AND billable)) AS not_billable, count(*) FILTER (NOT documented) AS not_documented
-        FROM checks WHERE claimed AND NOT unchecked GROUP BY code""",
+        FROM checks WHERE claimed GROUP BY code""",
     "documented_not_claimed": """
         SELECT code, any_value(title) AS title, count(*) AS notes
-        FROM checks WHERE unchecked GROUP BY code""",
+        FROM checks WHERE not_claimed GROUP BY code""",
     "failures": "SELECT error, count(*) AS notes FROM notes WHERE outcome = 'failed' GROUP BY error",
 }
 """What each rate counts. A copy of a note counts once: only `duplicate_of IS NULL` does."""

@@ -6,7 +6,7 @@ A copy of a note counts once. Groups too small to be told are told together, or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from notegap.audit.base import rows_of
@@ -97,7 +97,6 @@ class Summary:
     rules: tuple[str, ...]
     versions: tuple[str, ...]
     changes: Changes | None = None
-    asks: Mapping[str, str] = field(default_factory=dict)
 
 
 def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, changes: Changes | None = None) -> Summary:
@@ -130,8 +129,9 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
                 small,
             )
             for group, order in (
-                ("provider", "with_gaps / checked DESC, provider"),
-                ("department", "with_gaps / checked DESC, department"),
+                # By name: rates of people are not a ranking.
+                ("provider", "provider"),
+                ("department", "department"),
                 ("month", "month"),
             )
         },
@@ -207,7 +207,7 @@ def _funnel(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
             count(*) FILTER (NOT unchecked AND items > 0 AND complete) AS complete,
             count(*) FILTER (NOT unchecked AND items > 0 AND complete AND claimed) AS coded,
             count(*) FILTER (claimed IS NOT NULL) AS known
-        FROM checks WHERE documented""",
+        FROM documented""",
     )
     documented = row["documented"]
     steps = [
@@ -225,13 +225,12 @@ def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
     (row,) = rows_of(
         connection,
         """
-        SELECT count(*) FILTER (claimed AND NOT unchecked) AS claimed,
-            count(*) FILTER (claimed AND NOT unchecked AND complete) AS supported,
-            count(*) FILTER (claimed AND NOT unchecked AND NOT complete AND valid AND billable AND documented) AS gaps,
-            count(*) FILTER (claimed AND NOT unchecked AND NOT complete AND valid AND billable AND NOT documented) AS nothing,
-            count(*) FILTER (claimed AND NOT unchecked AND NOT complete AND NOT (valid AND billable)) AS invalid,
-            count(*) FILTER (documented AND claimed IS NOT NULL) AS documented,
-            count(*) FILTER (documented AND NOT claimed) AS unclaimed
+        SELECT count(*) FILTER (claimed) AS claimed, count(*) FILTER (claimed AND complete) AS supported,
+            count(*) FILTER (claimed AND NOT complete AND valid AND billable AND documented) AS gaps,
+            count(*) FILTER (claimed AND NOT complete AND valid AND billable AND NOT documented) AS nothing,
+            count(*) FILTER (claimed AND NOT complete AND NOT (valid AND billable)) AS invalid,
+            (SELECT count(*) FROM documented WHERE claimed IS NOT NULL) AS documented,
+            (SELECT count(*) FROM documented WHERE NOT claimed) AS unclaimed
         FROM checks""",
     )
     claimed, documented = row["claimed"], row["documented"]
