@@ -653,6 +653,38 @@ def audit_command(
     return GAPS if tally.gaps else COMPLETE
 
 
+@commands.command(epilog="\b\nExit codes:\n  0  the audits were compared\n  2  something broke: an option, a file that is no audit")
+@click.argument("audits", nargs=-1, required=True, metavar="AUDIT...", type=click.Path(path_type=Path))
+@click.option(
+    "--small-number",
+    "small",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Groups of fewer notes are not told.",
+)
+@_format_option("text", "json", "html", "csv")
+@_out_option
+def trends(audits: tuple[Path, ...], small: int, format_: str, out: Path | None) -> int:
+    """Compare audits over time, by item and by provider.
+
+    AUDIT is a .parquet or .duckdb file that `notegap audit` wrote. Rates come with their 95 % intervals, changes with a
+    test that counts how many groups were looked at.
+    """
+    from notegap.audit.trends import FORMATS, compare_audits, trends_text
+
+    for audit in audits:
+        _refuse_overwriting(str(audit), out)
+    compared = compare_audits(audits, small=small)
+    page = _page(out)
+    text = trends_text(compared, page.width) if format_ == "text" else FORMATS[format_](compared)
+    with output(out) as write:
+        write(text)
+    for remark in compared.remarks:
+        _complain(remark)
+    return COMPLETE
+
+
 @commands.command()
 @click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def selftest(directory: Path | None) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from notegap.audit.out.table import need
+from notegap.audit.table import need
 from notegap.errors import NotegapError, UsageError
 from notegap.model import Status
 from notegap.notes.text import printable

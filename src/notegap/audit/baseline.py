@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from notegap.audit.base import OPEN, check_audit, connected, literal, rows_of
-from notegap.audit.out.table import Columns, need
+from notegap.audit.table import Columns, need
 from notegap.audit.summary import Changes
 from notegap.errors import UsageError
 from notegap.notes.text import printable
@@ -49,7 +49,7 @@ class Baseline:
         """What changed, for each of some rows of the flat table."""
         import pyarrow as pa
 
-        from notegap.audit.out.table import encodable
+        from notegap.audit.table import encodable
 
         def texts(name: str) -> pa.Array:
             return pa.array([encodable(value) for value in rows[name]], type=pa.string())

@@ -61,8 +61,10 @@ def rate_bars(rates: Sequence[Rate], *, name: str, title: str, mean: float | Non
     return _drawn(draw, (_WIDTH, height + 0.2), (0.36, 0.36, 0.52, 0.26), name=name, title=title, description=told(rates))
 
 
-def rate_columns(rates: Sequence[Rate], *, name: str, title: str, mean: float | None = None) -> Markup:
-    """Shares over time as columns from 0 to 100 %, each with its interval."""
+def rate_columns(
+    rates: Sequence[Rate], *, name: str, title: str, mean: float | None = None, small: bool = False
+) -> Markup:
+    """Shares over time as columns from 0 to 100 %, each with its interval; `small` when many stand side by side."""
 
     def draw(axes: Axes) -> None:
         places = range(len(rates))
@@ -70,16 +72,17 @@ def rate_columns(rates: Sequence[Rate], *, name: str, title: str, mean: float | 
         for place, rate in zip(places, rates, strict=True):
             low, high = rate.interval
             axes.plot([place, place], [low, high], color=_COLORS["v-whisker"], linewidth=1.4)
-        step = math.ceil(len(rates) / 6)
+        step = math.ceil(len(rates) / (4 if small else 6))
         axes.set_xticks(list(places)[::step], [label(rate.name, 12) for rate in rates[::step]])
-        axes.set_xlim(-0.6, max(len(rates), 6) - 0.4)
+        axes.set_xlim(-0.6, max(len(rates), 4) - 0.4)
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.grid(axis="y", color=_COLORS["v-grid"], linewidth=0.7)
         if mean is not None:
-            axes.plot([-0.6, max(len(rates), 6) - 0.4], [mean, mean], color=_COLORS["v-mean"], linewidth=1.2, linestyle=(0, (3, 2)))
+            axes.plot([-0.6, max(len(rates), 4) - 0.4], [mean, mean], color=_COLORS["v-mean"], linewidth=1.2, linestyle=(0, (3, 2)))
 
-    return _drawn(draw, (_WIDTH, 2.5), (0.1, 0.3, 0.88, 0.12), name=name, title=title, description=told(rates))
+    size, margins = ((3.0, 1.7), (0.16, 0.3, 0.82, 0.12)) if small else ((_WIDTH, 2.5), (0.1, 0.3, 0.88, 0.12))
+    return _drawn(draw, size, margins, name=name, title=title, description=told(rates))
 
 
 def step_bars(steps: Sequence[Rate], *, name: str, title: str) -> Markup:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from notegap.audit.out.table import Columns, Shape, writing_to
+from notegap.audit.table import Columns, Shape, writing_to
 
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 _LIST_SEPARATOR = ";"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import notegap
 from notegap.audit.out.csv import CsvLines, CsvSink
-from notegap.audit.out.table import (
+from notegap.audit.table import (
     CHANGE,
     ROWS_AT_ONCE,
     TABLE_VERSION,

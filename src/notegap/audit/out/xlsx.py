@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import notegap
 from notegap.audit.base import streamed
-from notegap.audit.out.table import cannot_write, encodable
+from notegap.audit.table import cannot_write, encodable
 from notegap.audit.summary import Summary
 from notegap.audit.suppress import Rate, Told
 from notegap.errors import NotegapError

@@ -23,6 +23,7 @@ from notegap.audit.base import rows_of
 from notegap.audit.out.charts import number_bars, percent, rate_bars, rate_columns, step_bars
 from notegap.audit.summary import NOT_STATED, Summary, item_name
 from notegap.audit.suppress import Rate, Told
+from notegap.audit.trends import KINDS, Series, Trends, points_of, probability
 from notegap.report.html.render import asset, dom_name
 from notegap.report.lines import count, shown
 
@@ -37,6 +38,7 @@ _IN_TABLE = 100
 _IN_CHART = 14
 _IN_YEARS = 24
 _COPIES = 50
+_COURSES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,41 @@ def audit_page(
         targets=targets,
         copies=_copies(connection),
         in_print=_IN_PRINT,
+        open_changes=_IN_CHART,
         whole=whole,
         style=Markup(style),  # noqa: S704 - our own files, and names of classes
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style_hash=_digest(style),
         version=notegap.__version__,
     )
+
+
+def trends_page(trends: Trends) -> str:
+    """Audits over time as a page."""
+    by_kind = {kind: [series for series in trends.series if series.kind == kind] for kind in KINDS}
+    style = f"{asset('report.css')}\n{_own('audit.css')}"
+    return _environment().get_template("trends.html").render(
+        trends=trends,
+        kinds=KINDS,
+        by_kind=by_kind,
+        charts={kind: list(_courses(trends, kind, series)) for kind, series in by_kind.items()},
+        style=Markup(style),  # noqa: S704 - our own files
+        style_hash=_digest(style),
+        version=notegap.__version__,
+    )
+
+
+def _courses(trends: Trends, kind: str, series: Sequence[Series]) -> Iterator[tuple[str, Markup]]:
+    """The charts of a kind of group: of those that two audits tell, the ones least explained by chance."""
+    drawn = [one for one in series if len(one.told) > 1]
+    for number, one in enumerate(sorted(drawn, key=lambda one: (one.q is None, one.q or 0))[:_COURSES]):
+        points = [
+            replace(point, name=run.name) for run, point in zip(trends.runs, one.points, strict=True) if point is not None
+        ]
+        yield one.name, rate_columns(points, name=f"{kind}-{number}", title=f"Gap rate over time: {one.name}", small=True)
+
+
+def _digest(style: str) -> str:
+    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
 
 # ── the worklist ────────────────────────────────────────────────────────────────────────────────
@@ -316,5 +348,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"shown": shown, "dom": dom_name, "percent": percent, "number": lambda value: f"{value:,}"}
+    made.filters |= {"points": points_of, "probability": probability}
     made.globals |= {"count": count}
     return made
