@@ -31,7 +31,10 @@ CLINICS = ("Spine clinic", "Pain clinic", "Orthopedics", "Chiropractic")
 
 def finding(code: str, rule: Requirement | Alert, status: str) -> dict[str, Any]:
     """A finding in its published shape."""
-    shape: dict[str, Any] = {"id": f"{code}/{rule.id}", "kind": "requirement" if isinstance(rule, Requirement) else "alert"}
+    shape: dict[str, Any] = {
+        "id": f"{code}/{rule.id}",
+        "kind": "requirement" if isinstance(rule, Requirement) else "alert",
+    }
     if isinstance(rule, Requirement):
         shape |= {"severity": rule.severity.value, "status": status, "message": rule.message, "ask": rule.ask}
     else:
@@ -53,7 +56,12 @@ def check(code: str, findings: Sequence[dict[str, Any]], *, valid: bool = True, 
         "findings": list(findings),
         "suggested_codes": [],
         "suggested_because": [],
-        "summary": {"met": statuses.count("met"), "open": gaps, "raised": raised, "complete": not gaps and not raised and valid},
+        "summary": {
+            "met": statuses.count("met"),
+            "open": gaps,
+            "raised": raised,
+            "complete": not gaps and not raised and valid,
+        },
     }
 
 
@@ -115,13 +123,19 @@ def year(notes: int, seed: int = 1, *, better: float = 0.0) -> Iterator[AuditedN
         day = first + timedelta(days=int(365 * row / (notes + 1)))
         code, checklist = chance.choices(checklists, weights=(40, 18, 9, 7, 10, 3, 9, 1.5))[0]
         worse = (0.5 + 0.16 * number) * (1 - better)
-        made = check(code, [finding(code, rule, _status(chance, rule, worse)) for rule in (*checklist.requires, *checklist.alerts)])
+        made = check(
+            code,
+            [finding(code, rule, _status(chance, rule, worse)) for rule in (*checklist.requires, *checklist.alerts)],
+        )
         claimed = (code,) if chance.random() < 0.82 else ("M54.50",)
         copies = {}
         if row > 20 and chance.random() < 0.06:
             copies = {"duplicate_of": row - chance.randint(3, 15)}
         elif row > 20 and chance.random() < 0.08:
-            copies = {"near_duplicate_of": row - chance.randint(3, 15), "similarity": round(chance.uniform(0.86, 0.99), 2)}
+            copies = {
+                "near_duplicate_of": row - chance.randint(3, 15),
+                "similarity": round(chance.uniform(0.86, 0.99), 2),
+            }
         yield audited(
             row,
             report(f"n{row:06d}", [made], (code,) if chance.random() < 0.9 else ()),

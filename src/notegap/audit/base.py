@@ -18,7 +18,7 @@ from notegap.notes.text import printable
 if TYPE_CHECKING:
     import duckdb
 
-MEMORY = "384MB"
+MEMORY = "256MB"
 """What DuckDB may hold in memory; what is more goes to a temporary folder beside the database."""
 
 GAPS = ", ".join(f"'{status.value}'" for status in Status if status.is_gap)
@@ -146,9 +146,7 @@ def define(connection: duckdb.DuckDBPyConnection, *, with_change: bool) -> None:
     for name, query in TABLES.items():
         connection.execute(f"CREATE TABLE {name} AS {query}")
     for name, query in VIEWS.items():
-        connection.execute(
-            f"CREATE VIEW {name} AS {query.replace('{change}', ', change' if with_change else '')}"
-        )
+        connection.execute(f"CREATE VIEW {name} AS {query.replace('{change}', ', change' if with_change else '')}")
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, query: str, *given: Any) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from notegap.audit.base import OPEN, check_audit, connected, literal, rows_of
-from notegap.audit.table import Columns, need
 from notegap.audit.summary import Changes
+from notegap.audit.table import Columns, need
 from notegap.errors import UsageError
 from notegap.notes.text import printable
 
@@ -114,7 +114,10 @@ def compare(connection: duckdb.DuckDBPyConnection, path: Path) -> Changes:
             count(*) FILTER (change = '{NEW}' AND note_id NOT IN (SELECT note_id FROM {then})) AS new_notes
         FROM findings WHERE duplicate_of IS NULL AND {OPEN}""",  # noqa: S608
     )
-    fates = {row["fate"]: row["items"] for row in rows_of(connection, "SELECT fate, count(*) AS items FROM gone GROUP BY fate")}
+    fates = {
+        row["fate"]: row["items"]
+        for row in rows_of(connection, "SELECT fate, count(*) AS items FROM gone GROUP BY fate")
+    }
     rules = _rules(connection, then)
     return Changes(
         new=now["new"],

@@ -103,6 +103,7 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
     """Count what stands in the tables and views of `audit.base`."""
     counts = _counts(connection)
     items = rows_of(connection, "SELECT * FROM by_item ORDER BY open DESC, category, item")
+    staff = _staff(connection)
     alerts = rows_of(connection, "SELECT * FROM alerts ORDER BY notes DESC, category, item")
     return Summary(
         counts=counts,
@@ -117,24 +118,16 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
             small,
         ),
         by_item=tell(
-            [Rate(item_name(row["category"], row["item"]), row["open"], row["applied"], "", row["ask"]) for row in items],
+            [
+                Rate(item_name(row["category"], row["item"]), row["open"], row["applied"], "", row["ask"])
+                for row in items
+            ],
             small,
         ),
-        **{
-            f"by_{group}": tell(
-                [
-                    Rate(row[group] or NOT_STATED, row["with_gaps"], row["checked"])
-                    for row in rows_of(connection, f"SELECT * FROM by_{group} ORDER BY {order}")  # noqa: S608 - ours
-                ],
-                small,
-            )
-            for group, order in (
-                # By name: rates of people are not a ranking.
-                ("provider", "provider"),
-                ("department", "department"),
-                ("month", "month"),
-            )
-        },
+        # By name: rates of people are not a ranking.
+        by_provider=tell(_rates(connection, "provider", staff), small),
+        by_department=tell(_rates(connection, "department", staff), small),
+        by_month=tell(_rates(connection, "month", {}), small),
         conflicts=_alerts(alerts, ("conflict",), small),
         routes=_alerts(alerts, ("route", "sequencing"), small),
         funnel=_funnel(connection),
@@ -150,6 +143,35 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
         versions=_different(connection, "notegap"),
         changes=changes,
     )
+
+
+def _rates(connection: duckdb.DuckDBPyConnection, group: str, within: Mapping[tuple[str, str], str]) -> list[Rate]:
+    """The rates of the notes of each provider, department or month, in order of name."""
+    return [
+        Rate(row[group] or NOT_STATED, row["with_gaps"], row["checked"], within.get((group, row[group]), ""))
+        for row in rows_of(connection, f"SELECT * FROM by_{group} ORDER BY {group}")  # noqa: S608 - ours
+    ]
+
+
+def _staff(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    """For each provider and department the circle they belong to: the providers of its departments work in no other.
+
+    A circle has the same total in both tables, so that what one of them leaves out must not come out of the other.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = rows_of(connection, "SELECT DISTINCT provider, department FROM counted WHERE items > 0 ORDER BY ALL")
+    nodes = {
+        node: number
+        for number, node in enumerate(
+            dict.fromkeys((group, row[group]) for row in pairs for group in ("provider", "department"))
+        )
+    }
+    ends = [[nodes[group, row[group]] for row in pairs] for group in ("provider", "department")]
+    graph = coo_array(([1] * len(pairs), ends), shape=(len(nodes), len(nodes)))
+    _, circles = connected_components(graph, directed=False) if nodes else (0, [])
+    return {node: str(circles[number]) for node, number in nodes.items()}
 
 
 def item_name(category: str, item: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,8 +56,9 @@ def tell(groups: Sequence[Rate], small: int) -> Told:
     """Which of `groups` may be told when none with a `whole` below `small` may be.
 
     A group that is left out must not come out as the total less the others. So more are left out, smallest first, until
-    those left out are at least two and have at least `small`, and more than one each, together: over all groups, and
-    among those `within` the same larger one. Where that cannot be reached, none is told, not even together.
+    those left out are at least two and have at least `small`, and more than one each, together, and among them are some
+    of `part` and some not: over all groups, and among those `within` the same larger one. Where that cannot be reached,
+    they are not told together either.
     """
     # Of equals the name decides, so that the same audit leaves out the same groups.
     ordered = sorted(groups, key=lambda group: (group.whole, group.name))
@@ -75,23 +76,15 @@ def tell(groups: Sequence[Rate], small: int) -> Told:
     rest = Rate(REST, sum(group.part for group in hidden), sum(group.whole for group in hidden))
     return Told(
         tuple(group for group in groups if group.name not in left_out),
-        rest if _is_enough(hidden, small) else None,
+        rest if _is_enough(hidden, small, ordered) else None,
     )
-
-
-def withheld(groups: Iterable[tuple[Hashable, int]], small: int) -> frozenset[Hashable]:
-    """The keys `tell` would leave out of groups given as (key, number)."""
-    known = list(groups)
-    names = {str(number): key for number, (key, _) in enumerate(known)}
-    told = tell([Rate(str(number), 0, size) for number, (_, size) in enumerate(known)], small).names
-    return frozenset(key for name, key in names.items() if name not in told)
 
 
 def _with_company(ordered: Sequence[Rate], left_out: Collection[str], small: int) -> set[str]:
     """The names to leave out of `ordered`, smallest first, so that those in `left_out` have company enough."""
     hidden = [group for group in ordered if group.name in left_out]
-    others = iter(group for group in ordered if group.name not in left_out)
-    while hidden and not _is_enough(hidden, small):
+    others = iter([group for group in ordered if group.name not in left_out])
+    while hidden and not _is_enough(hidden, small, ordered):
         more = next(others, None)
         if more is None:
             break
@@ -99,6 +92,11 @@ def _with_company(ordered: Sequence[Rate], left_out: Collection[str], small: int
     return {group.name for group in hidden}
 
 
-def _is_enough(hidden: Sequence[Rate], small: int) -> bool:
+def _is_enough(hidden: Sequence[Rate], small: int, every: Sequence[Rate]) -> bool:
     together = sum(group.whole for group in hidden)
-    return len(hidden) > 1 and together >= max(small, 2 * len(hidden))
+    return len(hidden) > 1 and together >= max(small, 2 * len(hidden)) and (_is_mixed(hidden) or not _is_mixed(every))
+
+
+def _is_mixed(groups: Sequence[Rate]) -> bool:
+    """Whether some are of `part` and some not. Where all are or none is, each group's part is known with the total's."""
+    return 0 < sum(group.part for group in groups) < sum(group.whole for group in groups)

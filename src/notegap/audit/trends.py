@@ -98,7 +98,9 @@ def compare_audits(paths: Sequence[Path], *, small: int = SMALL) -> Trends:
     if by_date:
         read.sort(key=lambda pair: pair[0].first_date)
     runs = tuple(run for run, _ in read)
-    series = _tested([_series(key, [groups.get(key) for _, groups in read]) for key in _keys([groups for _, groups in read])])
+    series = _tested(
+        [_series(key, [groups.get(key) for _, groups in read]) for key in _keys([groups for _, groups in read])]
+    )
     return Trends(runs=runs, series=series, small=small, remarks=tuple(_remarks(runs, again, by_date=by_date)))
 
 
@@ -107,9 +109,7 @@ def compare_audits(paths: Sequence[Path], *, small: int = SMALL) -> Trends:
 _Key = tuple[str, str]
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection, path: Path, number: int, small: int
-) -> tuple[Run, dict[_Key, Rate]]:
+def _read(connection: duckdb.DuckDBPyConnection, path: Path, number: int, small: int) -> tuple[Run, dict[_Key, Rate]]:
     """An audit, and the rate of each of its groups that is told."""
     if not path.is_file():
         raise UsageError(f"{printable(str(path))}: there is no such audit")
@@ -131,7 +131,9 @@ def _read(
     known = {
         column: tuple(
             row["value"]
-            for row in rows_of(connection, f"SELECT DISTINCT {column} AS value FROM findings WHERE {column} <> '' ORDER BY 1")  # noqa: S608
+            for row in rows_of(
+                connection, f"SELECT DISTINCT {column} AS value FROM findings WHERE {column} <> '' ORDER BY 1"
+            )
         )
         for column in ("rules", "notegap")
     }
@@ -172,7 +174,11 @@ def _groups(connection: duckdb.DuckDBPyConnection, small: int) -> Iterator[tuple
         for row in rows_of(connection, "SELECT * FROM by_provider ORDER BY provider")
     ]
     # All of too few notes would tell of one provider what is not told of the provider.
-    for kind, rates in (("all", [Rate("all", every["part"], every["whole"])]), ("item", items), ("provider", providers)):
+    for kind, rates in (
+        ("all", [Rate("all", every["part"], every["whole"])]),
+        ("item", items),
+        ("provider", providers),
+    ):
         for rate in tell(rates, small).groups:
             yield kind, rate
 
@@ -214,7 +220,7 @@ def _keys(read: Sequence[Mapping[_Key, Rate]]) -> list[_Key]:
 def _series(key: _Key, points: Sequence[Rate | None]) -> Series:
     kind, name = key
     told = [(place, point) for place, point in enumerate(points) if point is not None]
-    if len(told) < 2:  # noqa: PLR2004 - a change is between two
+    if len(told) < 2:
         return Series(kind=kind, name=name, points=tuple(points))
     first, last = told[0][1], told[-1][1]
     test, p = _test([place for place, _ in told], [point for _, point in told])
@@ -307,10 +313,15 @@ def trends_text(trends: Trends, width: int) -> str:
         table.add_column("change (95 %)", justify="right", no_wrap=True)
         table.add_column("q" if kind != "all" else "p", justify="right", no_wrap=True)
         for series in rows:
-            points = [f"{percent(point.share)} of {point.whole:,}" if point is not None else "–" for point in series.points]
+            points = [
+                f"{percent(point.share)} of {point.whole:,}" if point is not None else "–" for point in series.points
+            ]
             chance = series.q if kind != "all" else series.p
             table.add_row(
-                Text(shown(series.name)), *map(Text, points), _change(series), "" if chance is None else probability(chance)
+                Text(shown(series.name)),
+                *map(Text, points),
+                _change(series),
+                "" if chance is None else probability(chance),
             )
         console.print()
         console.print(table)
@@ -335,7 +346,7 @@ def points_of(change: float) -> str:
 
 def probability(value: float) -> str:
     """A p or q as one says it."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def trends_json(trends: Trends) -> str:

@@ -26,7 +26,14 @@ _WIDTH = 4.9
 _BAR = 0.29
 _LABEL = 23
 # What a colour stands for; the page's style gives it, by the class.
-_CLASSES = {"#a00001": "v-bar", "#a00002": "v-whisker", "#a00003": "v-grid", "#a00004": "v-mean", "#a00005": "v-soft", "#a00006": "v-track"}
+_CLASSES = {
+    "#a00001": "v-bar",
+    "#a00002": "v-whisker",
+    "#a00003": "v-grid",
+    "#a00004": "v-mean",
+    "#a00005": "v-soft",
+    "#a00006": "v-track",
+}
 _COLORS = {name: color for color, name in _CLASSES.items()}
 _STYLE = {
     "svg.fonttype": "none",
@@ -55,10 +62,16 @@ def rate_bars(rates: Sequence[Rate], *, name: str, title: str, mean: float | Non
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.grid(axis="x", color=_COLORS["v-grid"], linewidth=0.7)
         if mean is not None:
-            axes.plot([mean, mean], [-0.6, len(rates) - 0.4], color=_COLORS["v-mean"], linewidth=1.2, linestyle=(0, (3, 2)))
-            axes.text(mean, -0.72, f"all {percent(mean)}", ha="center", va="bottom", color=_COLORS["v-soft"], clip_on=False)
+            axes.plot(
+                [mean, mean], [-0.6, len(rates) - 0.4], color=_COLORS["v-mean"], linewidth=1.2, linestyle=(0, (3, 2))
+            )
+            axes.text(
+                mean, -0.72, f"all {percent(mean)}", ha="center", va="bottom", color=_COLORS["v-soft"], clip_on=False
+            )
 
-    return _drawn(draw, (_WIDTH, height + 0.2), (0.36, 0.36, 0.52, 0.26), name=name, title=title, description=told(rates))
+    return _drawn(
+        draw, (_WIDTH, height + 0.2), (0.36, 0.36, 0.52, 0.26), name=name, title=title, description=told(rates)
+    )
 
 
 def rate_columns(
@@ -79,7 +92,13 @@ def rate_columns(
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.grid(axis="y", color=_COLORS["v-grid"], linewidth=0.7)
         if mean is not None:
-            axes.plot([-0.6, max(len(rates), 4) - 0.4], [mean, mean], color=_COLORS["v-mean"], linewidth=1.2, linestyle=(0, (3, 2)))
+            axes.plot(
+                [-0.6, max(len(rates), 4) - 0.4],
+                [mean, mean],
+                color=_COLORS["v-mean"],
+                linewidth=1.2,
+                linestyle=(0, (3, 2)),
+            )
 
     size, margins = ((3.0, 1.7), (0.16, 0.3, 0.82, 0.12)) if small else ((_WIDTH, 2.5), (0.1, 0.3, 0.88, 0.12))
     return _drawn(draw, size, margins, name=name, title=title, description=told(rates))
@@ -94,7 +113,9 @@ def step_bars(steps: Sequence[Rate], *, name: str, title: str) -> Markup:
         axes.barh(places, [most] * len(steps), height=0.62, color=_COLORS["v-track"])
         axes.barh(places, [step.part for step in steps], height=0.62, color=_COLORS["v-bar"])
         for place, step in zip(places, steps, strict=True):
-            axes.text(most * 1.03, place, f"{step.part:,} ({percent(step.share)})", va="center", ha="left", clip_on=False)
+            axes.text(
+                most * 1.03, place, f"{step.part:,} ({percent(step.share)})", va="center", ha="left", clip_on=False
+            )
         axes.set_yticks(list(places), [label(step.name) for step in steps])
         axes.set_ylim(len(steps) - 0.4, -0.6)
         axes.set_xlim(0, most)

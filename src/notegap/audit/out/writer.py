@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import notegap
 from notegap.audit.out.csv import CsvLines, CsvSink
+from notegap.audit.rows import AuditedNote, flat_rows
+from notegap.audit.summary import SMALL
 from notegap.audit.table import (
     CHANGE,
     ROWS_AT_ONCE,
@@ -23,8 +25,6 @@ from notegap.audit.table import (
     need,
     writing_to,
 )
-from notegap.audit.rows import AuditedNote, flat_rows
-from notegap.audit.summary import SMALL
 from notegap.errors import UsageError
 from notegap.notes.text import printable
 

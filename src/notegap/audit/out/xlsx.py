@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import notegap
 from notegap.audit.base import streamed
-from notegap.audit.table import cannot_write, encodable
 from notegap.audit.summary import Summary
 from notegap.audit.suppress import Rate, Told
+from notegap.audit.table import cannot_write, encodable
 from notegap.errors import NotegapError
 from notegap.notes.text import printable
 
@@ -28,7 +28,7 @@ MOST_ROWS = 1_048_576
 _LONGEST_CELL = 32_767
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # The same audit gives the same file.
-_MADE = datetime(2000, 1, 1)  # noqa: DTZ001 - Excel knows no time zones
+_MADE = datetime(2000, 1, 1)
 
 _WORKLIST = {
     "Priority": ("priority", 8),
@@ -76,7 +76,9 @@ def write_workbook(
     }
     try:
         book = xlsxwriter.Workbook(str(path), settings)
-        book.set_properties({"title": "Documentation audit", "author": f"notegap {notegap.__version__}", "created": _MADE})
+        book.set_properties(
+            {"title": "Documentation audit", "author": f"notegap {notegap.__version__}", "created": _MADE}
+        )
         left_out = _Book(book).write(connection, summary, most_rows)
         book.close()
     except OSError as error:
@@ -99,7 +101,9 @@ class _Book:
 
     def __init__(self, book: Workbook) -> None:
         self._book = book
-        self._head: Format = book.add_format({"bold": True, "bg_color": "#E3EEFB", "bottom": 1, "text_wrap": True, "valign": "top"})
+        self._head: Format = book.add_format(
+            {"bold": True, "bg_color": "#E3EEFB", "bottom": 1, "text_wrap": True, "valign": "top"}
+        )
         self._share: Format = book.add_format({"num_format": "0.0%"})
         self._bold: Format = book.add_format({"bold": True})
         self._wrap: Format = book.add_format({"text_wrap": True, "valign": "top"})
@@ -162,8 +166,14 @@ class _Book:
             ("Code set", ", ".join(summary.code_sets)),
             ("notegap", ", ".join(summary.versions)),
             ("Rules", ", ".join(summary.rules)),
-            ("Rows of the worklist", f"{written} in this workbook" + (f"; {left_out} more had no room" if left_out else "")),
-            ("Priority", "1: what the code needs, or what speaks against it. 2: what its circumstances need. 3: can wait."),
+            (
+                "Rows of the worklist",
+                f"{written} in this workbook" + (f"; {left_out} more had no room" if left_out else ""),
+            ),
+            (
+                "Priority",
+                "1: what the code needs, or what speaks against it. 2: what its circumstances need. 3: can wait.",
+            ),
             ("For", "provider: a question for the note's author. coder: a code to look at, no question."),
             (
                 "Small groups",
@@ -203,7 +213,10 @@ class _Book:
             number += 1
             _put(sheet, number, (rate.name, rate.part, rate.whole))
             sheet.write_number(number, 3, rate.share, self._share)
-        for title, told in (("Claimed, with open items", summary.unsupported), ("Documented, not claimed", summary.unclaimed)):
+        for title, told in (
+            ("Claimed, with open items", summary.unsupported),
+            ("Documented, not claimed", summary.unclaimed),
+        ):
             number += 2
             sheet.write_string(number, 0, title, self._bold)
             for rate in _all(told):

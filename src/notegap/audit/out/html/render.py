@@ -93,19 +93,23 @@ def audit_page(
         if line.rows
     }
     style = "\n".join([asset("report.css"), _own("audit.css"), *map(_rule, targets)])
-    return _environment().get_template("audit.html").render(
-        summary=summary,
-        counts=summary.counts,
-        figures={figure.name: figure for figure in figures},
-        worklist=worklist,
-        targets=targets,
-        copies=_copies(connection),
-        in_print=_IN_PRINT,
-        open_changes=_IN_CHART,
-        whole=whole,
-        style=Markup(style),  # noqa: S704 - our own files, and names of classes
-        style_hash=_digest(style),
-        version=notegap.__version__,
+    return (
+        _environment()
+        .get_template("audit.html")
+        .render(
+            summary=summary,
+            counts=summary.counts,
+            figures={figure.name: figure for figure in figures},
+            worklist=worklist,
+            targets=targets,
+            copies=_copies(connection),
+            in_print=_IN_PRINT,
+            open_changes=_IN_CHART,
+            whole=whole,
+            style=Markup(style),  # noqa: S704 - our own files, and names of classes
+            style_hash=_digest(style),
+            version=notegap.__version__,
+        )
     )
 
 
@@ -113,14 +117,18 @@ def trends_page(trends: Trends) -> str:
     """Audits over time as a page."""
     by_kind = {kind: [series for series in trends.series if series.kind == kind] for kind in KINDS}
     style = f"{asset('report.css')}\n{_own('audit.css')}"
-    return _environment().get_template("trends.html").render(
-        trends=trends,
-        kinds=KINDS,
-        by_kind=by_kind,
-        charts={kind: list(_courses(trends, kind, series)) for kind, series in by_kind.items()},
-        style=Markup(style),  # noqa: S704 - our own files
-        style_hash=_digest(style),
-        version=notegap.__version__,
+    return (
+        _environment()
+        .get_template("trends.html")
+        .render(
+            trends=trends,
+            kinds=KINDS,
+            by_kind=by_kind,
+            charts={kind: list(_courses(trends, kind, series)) for kind, series in by_kind.items()},
+            style=Markup(style),  # noqa: S704 - our own files
+            style_hash=_digest(style),
+            version=notegap.__version__,
+        )
     )
 
 
@@ -129,9 +137,14 @@ def _courses(trends: Trends, kind: str, series: Sequence[Series]) -> Iterator[tu
     drawn = [one for one in series if len(one.told) > 1]
     for number, one in enumerate(sorted(drawn, key=lambda one: (one.q is None, one.q or 0))[:_COURSES]):
         points = [
-            replace(point, name=run.name) for run, point in zip(trends.runs, one.points, strict=True) if point is not None
+            replace(point, name=run.name)
+            for run, point in zip(trends.runs, one.points, strict=True)
+            if point is not None
         ]
-        yield one.name, rate_columns(points, name=f"{kind}-{number}", title=f"Gap rate over time: {one.name}", small=True)
+        yield (
+            one.name,
+            rate_columns(points, name=f"{kind}-{number}", title=f"Gap rate over time: {one.name}", small=True),
+        )
 
 
 def _digest(style: str) -> str:
@@ -278,7 +291,9 @@ def _figure(
 ) -> Figure:  # fmt: skip
     lines = [
         Line(
-            rate if detailed else replace(rate, detail=""), f"rows-{prefix}{number}", worklist.classes[f"{prefix}{number}"]
+            rate if detailed else replace(rate, detail=""),
+            f"rows-{prefix}{number}",
+            worklist.classes[f"{prefix}{number}"],
         )
         for number, rate in enumerate(told.groups)
     ]
@@ -303,7 +318,9 @@ def _figure(
 
 def _with_chart(figure: Figure, mean: float | None) -> Figure:
     bars = [line.rate for line in figure.lines[:_IN_CHART]]
-    return _charted(figure, rate_bars(bars, name=figure.name, title=f"Gap rate {figure.title.lower()}", mean=mean) if bars else None)
+    return _charted(
+        figure, rate_bars(bars, name=figure.name, title=f"Gap rate {figure.title.lower()}", mean=mean) if bars else None
+    )
 
 
 def _charted(figure: Figure, chart: Markup | None) -> Figure:
