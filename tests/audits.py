@@ -23,8 +23,8 @@ CODES = {
     "M49.86": "Spondylopathy in diseases classified elsewhere, lumbar region",
 }
 PROVIDERS = (
-    "Okafor, Ada MD", "Lindqvist, Per DO", "Marchetti, Lucia MD", "Tran, Minh DC", "Haddad, Salma MD", "Brandt, Uwe PA-C",
-    "Nakamura, Rei MD", "Osei, Kwame NP", "Castillo, Ines MD",
+    "Okafor, Ada MD", "Lindqvist, Per DO", "Marchetti, Lucia MD", "Tran, Minh DC", "Haddad, Salma MD",
+    "Brandt, Uwe PA-C", "Nakamura, Rei MD", "Osei, Kwame NP", "Castillo, Ines MD",
 )  # fmt: skip
 CLINICS = ("Spine clinic", "Pain clinic", "Orthopedics", "Chiropractic")
 
@@ -123,12 +123,13 @@ def year(notes: int, seed: int = 1, *, better: float = 0.0) -> Iterator[AuditedN
         day = first + timedelta(days=int(365 * row / (notes + 1)))
         code, checklist = chance.choices(checklists, weights=(40, 18, 9, 7, 10, 3, 9, 1.5))[0]
         worse = (0.5 + 0.16 * number) * (1 - better)
+        rules: tuple[Requirement | Alert, ...] = (*checklist.requires, *checklist.alerts)
         made = check(
             code,
-            [finding(code, rule, _status(chance, rule, worse)) for rule in (*checklist.requires, *checklist.alerts)],
+            [finding(code, rule, _status(chance, rule, worse)) for rule in rules],
         )
         claimed = (code,) if chance.random() < 0.82 else ("M54.50",)
-        copies = {}
+        copies: dict[str, Any] = {}
         if row > 20 and chance.random() < 0.06:
             copies = {"duplicate_of": row - chance.randint(3, 15)}
         elif row > 20 and chance.random() < 0.08:

@@ -43,6 +43,11 @@ Exit codes:
   2  something broke: an option, a note, a knowledge file, the output, notegap itself
   3  nothing was read: no note, an empty one, or (check) no code to check it against
 """
+_TRENDS_EXIT_CODES = """\b
+Exit codes:
+  0  the audits were compared
+  2  something broke: an option, a file that is no audit, the output
+"""
 _WIDEST = 120
 
 
@@ -653,7 +658,7 @@ def audit_command(
     return GAPS if tally.gaps else COMPLETE
 
 
-@commands.command(epilog="\b\nExit codes:\n  0  the audits were compared\n  2  something broke: an option, a file that is no audit")
+@commands.command(epilog=_TRENDS_EXIT_CODES)
 @click.argument("audits", nargs=-1, required=True, metavar="AUDIT...", type=click.Path(path_type=Path))
 @click.option(
     "--small-number",

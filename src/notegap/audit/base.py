@@ -58,8 +58,8 @@ the claim does not carry it; `unchecked`: nothing else is known of it."""
 
 VIEWS = {
     "worklist": f"""
-        SELECT {PRIORITY} AS priority, note_id, source, "row", provider, department, date, {_MONTH} AS month, code, title,
-            item, finding_id, kind, severity, alert, status, ask, claimed,
+        SELECT {PRIORITY} AS priority, note_id, source, "row", provider, department, date, {_MONTH} AS month, code,
+            title, item, finding_id, kind, severity, alert, status, ask, claimed,
             CASE WHEN kind = 'requirement' OR alert = 'conflict' THEN 'provider' ELSE 'coder' END AS for_whom {{change}}
         FROM findings WHERE duplicate_of IS NULL AND ({OPEN} OR kind = 'documented')""",
     "documented": """
@@ -86,7 +86,8 @@ VIEWS = {
         FROM findings WHERE duplicate_of IS NULL AND status = 'raised' GROUP BY left(code, 3), item, alert""",
     "claimed_without_support": """
         SELECT code, any_value(title) AS title, count(*) AS claimed, count(*) FILTER (NOT complete) AS unsupported,
-            count(*) FILTER (NOT (valid AND billable)) AS not_billable, count(*) FILTER (NOT documented) AS not_documented
+            count(*) FILTER (NOT (valid AND billable)) AS not_billable,
+            count(*) FILTER (NOT documented) AS not_documented
         FROM checks WHERE claimed GROUP BY code""",
     "documented_not_claimed": """
         SELECT code, any_value(title) AS title, count(*) AS notes

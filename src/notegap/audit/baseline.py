@@ -39,7 +39,7 @@ class Baseline:
         try:
             check_audit(self._connection, path, self._relation, _NEEDED)
             self._connection.execute(
-                f"CREATE TABLE open_then AS SELECT DISTINCT note_id, finding_id FROM {self._relation} WHERE {OPEN}"  # noqa: S608
+                f"CREATE TABLE open_then AS SELECT DISTINCT note_id, finding_id FROM {self._relation} WHERE {OPEN}"
             )
         except BaseException:
             self.close()
@@ -69,7 +69,7 @@ class Baseline:
                 WHEN {OPEN} THEN '{NEW}' WHEN was.note_id IS NOT NULL THEN '{GONE}' ELSE '' END
             FROM here LEFT JOIN open_then AS was
                 ON here.note_id = was.note_id AND here.finding_id = was.finding_id
-            ORDER BY place"""  # noqa: S608 - no word in it is from outside
+            ORDER BY place"""
         ).fetchall()
         self._connection.unregister("here")
         return [change for (change,) in answer]
@@ -105,14 +105,14 @@ def compare(connection: duckdb.DuckDBPyConnection, path: Path) -> Changes:
         SELECT before.*, CASE WHEN known.note_id IS NULL THEN 'not_audited'
             ELSE coalesce(now.status, 'not_asked') END AS fate
         FROM before ANTI JOIN open_now USING (note_id, finding_id)
-            LEFT JOIN now USING (note_id, finding_id) LEFT JOIN known USING (note_id)"""  # noqa: S608
+            LEFT JOIN now USING (note_id, finding_id) LEFT JOIN known USING (note_id)"""
     )
     (now,) = rows_of(
         connection,
         f"""
         SELECT count(*) FILTER (change = '{NEW}') AS new, count(*) FILTER (change = '{UNCHANGED}') AS unchanged,
             count(*) FILTER (change = '{NEW}' AND note_id NOT IN (SELECT note_id FROM {then})) AS new_notes
-        FROM findings WHERE duplicate_of IS NULL AND {OPEN}""",  # noqa: S608
+        FROM findings WHERE duplicate_of IS NULL AND {OPEN}""",
     )
     fates = {
         row["fate"]: row["items"]
@@ -137,16 +137,17 @@ def compare(connection: duckdb.DuckDBPyConnection, path: Path) -> Changes:
 def _rules(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, ...]:
     rows: list[dict[str, Any]] = rows_of(
         connection,
-        f"SELECT DISTINCT rules FROM {relation} WHERE rules <> '' ORDER BY 1",  # noqa: S608
+        f"SELECT DISTINCT rules FROM {relation} WHERE rules <> '' ORDER BY 1",
     )
     return tuple(row["rules"] for row in rows)
 
 
 _BY_ITEM = f"""
-    SELECT category, item, sum(new)::BIGINT AS new, sum(gone)::BIGINT AS gone, sum(unchanged)::BIGINT AS unchanged FROM (
+    SELECT category, item, sum(new)::BIGINT AS new, sum(gone)::BIGINT AS gone, sum(unchanged)::BIGINT AS unchanged
+    FROM (
         SELECT left(code, 3) AS category, item, (change = '{NEW}')::INT AS new, 0 AS gone,
             (change = '{UNCHANGED}')::INT AS unchanged
         FROM findings WHERE duplicate_of IS NULL AND {OPEN}
         UNION ALL
         SELECT left(code, 3), item, 0, 1, 0 FROM gone WHERE fate <> 'not_audited')
-    GROUP BY category, item ORDER BY new DESC, category, item"""  # noqa: S608
+    GROUP BY category, item ORDER BY new DESC, category, item"""

@@ -53,8 +53,8 @@ class Changes:
     """What changed since the baseline, in open items: gaps and raised alerts.
 
     `gone` counts those open then and not open now, by what became of them, of the notes that are in both audits;
-    `not_audited` those of notes that are in this one not, or failed in it. `new_notes` of the `new` are of notes that the
-    baseline does not have. `rules` are the versions of the rules then, `same_rules` whether they are today's.
+    `not_audited` those of notes that are not in this one, or failed in it. `new_notes` of the `new` are of notes that
+    the baseline does not have. `rules` are the versions of the rules then, `same_rules` whether they are today's.
     """
 
     new: int
@@ -149,7 +149,7 @@ def _rates(connection: duckdb.DuckDBPyConnection, group: str, within: Mapping[tu
     """The rates of the notes of each provider, department or month, in order of name."""
     return [
         Rate(row[group] or NOT_STATED, row["with_gaps"], row["checked"], within.get((group, row[group]), ""))
-        for row in rows_of(connection, f"SELECT * FROM by_{group} ORDER BY {group}")  # noqa: S608 - ours
+        for row in rows_of(connection, f"SELECT * FROM by_{group} ORDER BY {group}")
     ]
 
 
@@ -185,7 +185,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
         """
         SELECT count(*) AS rows, count(*) FILTER (outcome = 'failed') AS failed,
             count(*) FILTER (outcome <> 'failed' AND duplicate_of IS NOT NULL) AS copies,
-            count(*) FILTER (outcome <> 'failed' AND duplicate_of IS NULL AND near_duplicate_of IS NOT NULL) AS near_copies,
+            count(*) FILTER (counts AND near_duplicate_of IS NOT NULL) AS near_copies,
             count(*) FILTER (counts) AS distinct,
             count(*) FILTER (counts AND outcome = 'unchecked') AS without_code,
             count(*) FILTER (counts AND items > 0) AS checked,
@@ -215,7 +215,7 @@ def _listed(connection: duckdb.DuckDBPyConnection, view: str, column: str, small
     """The codes of a view with the number of notes in `column`, which are groups of notes of their own."""
     rows = rows_of(
         connection,
-        f"SELECT code, title, {column} AS notes FROM {view} WHERE {column} > 0 ORDER BY notes DESC, code",  # noqa: S608
+        f"SELECT code, title, {column} AS notes FROM {view} WHERE {column} > 0 ORDER BY notes DESC, code",
     )
     return tell([Rate(row["code"], row["notes"], row["notes"], "", row["title"]) for row in rows], small)
 
@@ -268,6 +268,6 @@ def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
 def _different(connection: duckdb.DuckDBPyConnection, column: str) -> tuple[str, ...]:
     rows = rows_of(
         connection,
-        f"SELECT DISTINCT {column} AS value FROM findings WHERE {column} <> '' ORDER BY 1",  # noqa: S608 - ours
+        f"SELECT DISTINCT {column} AS value FROM findings WHERE {column} <> '' ORDER BY 1",
     )
     return tuple(row["value"] for row in rows)

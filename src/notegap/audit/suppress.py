@@ -1,4 +1,4 @@
-"""Small groups kept out of published figures, so that no figure tells of a few people, and none lets them be worked out."""
+"""Small groups kept out of published figures: none tells of a few people, and none lets them be worked out."""
 
 from __future__ import annotations
 
@@ -98,5 +98,5 @@ def _is_enough(hidden: Sequence[Rate], small: int, every: Sequence[Rate]) -> boo
 
 
 def _is_mixed(groups: Sequence[Rate]) -> bool:
-    """Whether some are of `part` and some not. Where all are or none is, each group's part is known with the total's."""
+    """Whether some are of `part` and some not; where all are, or none is, the total tells each group's part."""
     return 0 < sum(group.part for group in groups) < sum(group.whole for group in groups)

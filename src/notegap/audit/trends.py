@@ -118,7 +118,7 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, number: int, small:
     check_audit(connection, path, relation, _NEEDED)
     connection.execute(f"CREATE SCHEMA {schema}")
     connection.execute(f"SET schema = '{schema}'")
-    connection.execute(f"CREATE VIEW findings AS SELECT * FROM {relation}")  # noqa: S608 - a path, as a literal
+    connection.execute(f"CREATE VIEW findings AS SELECT * FROM {relation}")
     define(connection, with_change=False)
     groups = {(kind, rate.name): rate for kind, rate in _groups(connection, small)}
     (said,) = rows_of(
@@ -138,7 +138,7 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, number: int, small:
         for column in ("rules", "notegap")
     }
     connection.execute(
-        f"INSERT INTO main.hashes SELECT DISTINCT {number}, hash(note_hash) FROM counted WHERE note_hash <> ''"  # noqa: S608
+        f"INSERT INTO main.hashes SELECT DISTINCT {number}, hash(note_hash) FROM counted WHERE note_hash <> ''"
     )
     connection.execute("SET schema = 'main'")
     connection.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -267,7 +267,7 @@ def _test(places: Sequence[int], points: Sequence[Rate]) -> tuple[str, float | N
 
 
 def _tested(series: Sequence[Series]) -> tuple[Series, ...]:
-    """The series with q: of all the groups tested at once, how many of those taken for changed would be so by chance."""
+    """The series with q: of the groups taken for changed, the share that would be so by chance."""
     from scipy.stats import false_discovery_control
 
     # All notes are no group among the groups.
@@ -300,7 +300,8 @@ def trends_text(trends: Trends, width: int) -> str:
     console = Console(file=file, width=max(width, 60 + 14 * len(trends.runs)), color_system=None, highlight=False)
     for run in trends.runs:
         dates = f"{shown(run.first_date)} to {shown(run.last_date)}" if run.first_date else "no dates"
-        line = f"{shown(run.name)}: {dates}, {run.checked:,} notes checked, rules {', '.join(map(shown, run.rules)) or 'unknown'}"
+        rules = ", ".join(map(shown, run.rules)) or "unknown"
+        line = f"{shown(run.name)}: {dates}, {run.checked:,} notes checked, rules {rules}"
         console.print(Text(line), soft_wrap=True)
     for kind, title in KINDS.items():
         rows = [series for series in trends.series if series.kind == kind]

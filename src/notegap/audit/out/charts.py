@@ -35,7 +35,7 @@ _CLASSES = {
     "#a00006": "v-track",
 }
 _COLORS = {name: color for color, name in _CLASSES.items()}
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "notegap",
     "text.parse_math": False,

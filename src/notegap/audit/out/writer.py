@@ -145,7 +145,7 @@ class TableWriter:
             self._sinks.append(ParquetSink(self._table, self._shape, {}))
 
     def _make_room(self) -> None:
-        """A folder for what is needed until the end, beside the first file: where there is room for that there is for this.
+        """A folder for what is needed until the end, beside the first file, where there has to be room anyway.
 
         Its name is always the same: what a killed run left is cleared by the next.
         """

@@ -91,8 +91,8 @@ def write_workbook(
         raise NotegapError(f"{printable(str(asked))}: cannot be written ({type(error).__name__})") from None
     if left_out:
         say(
-            f"{printable(str(asked))}: a sheet has room for {most_rows - 1} rows; {left_out} rows of the worklist, those that "
-            "can wait longest, are not in it (a .parquet, .csv or .duckdb file has them all)"
+            f"{printable(str(asked))}: a sheet has room for {most_rows - 1} rows; {left_out} rows of the worklist, "
+            "those that can wait longest, are not in it (a .parquet, .csv or .duckdb file has them all)"
         )
 
 
@@ -139,7 +139,7 @@ class _Book:
         sheet.freeze_panes(1, 3)
         names = ", ".join(f'"{column}"' for column, _ in shown.values())
         number = 0
-        query = f'SELECT {names} FROM worklist ORDER BY priority, for_whom DESC, "row", code, item'  # noqa: S608 - ours
+        query = f'SELECT {names} FROM worklist ORDER BY priority, for_whom DESC, "row", code, item'
         for number, values in enumerate(streamed(connection, query), start=1):
             if number < most_rows:
                 _put(sheet, number, values)
@@ -177,9 +177,9 @@ class _Book:
             ("For", "provider: a question for the note's author. coder: a code to look at, no question."),
             (
                 "Small groups",
-                f"Groups of fewer than {summary.small} notes are told together in the sheets of rates, with others where their "
-                "number could be worked out. The worklist names every note and provider: it is for sending queries, not for "
-                "passing on.",
+                f"Groups of fewer than {summary.small} notes are told together in the sheets of rates, with others "
+                "where their number could be worked out. The worklist names every note and provider: it is for sending "
+                "queries, not for passing on.",
             ),
             ("Rates", "The share that has gaps, with its 95 % interval (Wilson). A copy of a note counts once."),
         ]
@@ -234,7 +234,7 @@ class _Book:
         names = ", ".join(column for column, _ in columns.values())
         number = 0
         for number, values in enumerate(
-            streamed(connection, f"SELECT {names} FROM gone ORDER BY note_id, finding_id"),  # noqa: S608 - ours
+            streamed(connection, f"SELECT {names} FROM gone ORDER BY note_id, finding_id"),
             start=1,
         ):
             if number >= most_rows:

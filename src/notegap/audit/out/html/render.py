@@ -219,76 +219,154 @@ def _rule(target: str) -> str:
 def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
     mean = summary.gaps.share
     code = _figure(
-        summary.by_code, "c", worklist, name="by-code", title="By code", group="Code", whole="notes checked", detailed=True,
+        summary.by_code,
+        "c",
+        worklist,
+        name="by-code",
+        title="By code",
+        group="Code",
+        whole="notes checked",
+        detailed=True,
         means="Of the notes checked for a code, those in which at least one item of its checklist is a gap.",
         says=_most("is most often incomplete", summary.by_code),
-    )  # fmt: skip
+    )
     yield _with_chart(code, mean)
     item = _figure(
-        summary.by_item, "i", worklist, name="by-item", title="By item", group="Item", whole="times it applied",
-        part="Open", detailed=True,
-        means="Of the times an item of a checklist applied, those in which the note left it missing, vague, uncertain or "
-        "refuted. Items of the codes of one category are counted together.",
+        summary.by_item,
+        "i",
+        worklist,
+        name="by-item",
+        title="By item",
+        group="Item",
+        whole="times it applied",
+        part="Open",
+        detailed=True,
+        means="Of the times an item of a checklist applied, those in which the note left it missing, vague, uncertain "
+        "or refuted. Items of the codes of one category are counted together.",
         says=_most("is most often open", summary.by_item),
-    )  # fmt: skip
+    )
     yield _with_chart(item, None)
-    caution = "Rates of groups whose intervals overlap do not tell them apart, and nothing is adjusted for what kinds of notes a group writes."
+    caution = (
+        "Rates of groups whose intervals overlap do not tell them apart, and nothing is adjusted for what kinds of "
+        "notes a group writes."
+    )
     provider = _figure(
-        summary.by_provider, "p", worklist, name="by-provider", title="By provider", group="Provider",
-        whole="notes checked", means="Of a provider’s notes that were checked, those with at least one gap; in order of name.",
+        summary.by_provider,
+        "p",
+        worklist,
+        name="by-provider",
+        title="By provider",
+        group="Provider",
+        whole="notes checked",
+        means="Of a provider’s notes that were checked, those with at least one gap; in order of name.",
         says=caution,
-    )  # fmt: skip
+    )
     yield _with_chart(provider, mean)
     clinic = _figure(
-        summary.by_department, "d", worklist, name="by-clinic", title="By clinic or department", group="Clinic or department",
-        whole="notes checked", means="Of its notes that were checked, those with at least one gap; in order of name.",
+        summary.by_department,
+        "d",
+        worklist,
+        name="by-clinic",
+        title="By clinic or department",
+        group="Clinic or department",
+        whole="notes checked",
+        means="Of its notes that were checked, those with at least one gap; in order of name.",
         says=caution,
-    )  # fmt: skip
+    )
     yield _with_chart(clinic, mean)
     month = _figure(
-        summary.by_month, "m", worklist, name="by-month", title="By month", group="Month", whole="notes checked",
-        means="Of the notes of a month that were checked, those with at least one gap.", says="", most=120,
+        summary.by_month,
+        "m",
+        worklist,
+        name="by-month",
+        title="By month",
+        group="Month",
+        whole="notes checked",
+        means="Of the notes of a month that were checked, those with at least one gap.",
+        says="",
+        most=120,
         open_lines=_IN_YEARS,
-    )  # fmt: skip
+    )
     last = [line.rate for line in month.lines if line.rate.name != NOT_STATED][-_IN_YEARS:]
     yield _charted(month, rate_columns(last, name=month.name, title=month.title, mean=mean) if last else None)
     for told, prefix, name, title, means in (
         (
-            summary.conflicts, "a", "conflicts", "Conflicts",
+            summary.conflicts,
+            "a",
+            "conflicts",
+            "Conflicts",
             "Notes in which something documented cannot stand beside the code.",
         ),
         (
-            summary.routes, "r", "routes", "Other codes and their order",
+            summary.routes,
+            "r",
+            "routes",
+            "Other codes and their order",
             "Notes in which something documented has a code of its own, or codes have to stand in another order.",
         ),
         (
-            summary.unsupported, "u", "unsupported", "Claimed, with open items",
+            summary.unsupported,
+            "u",
+            "unsupported",
+            "Claimed, with open items",
             "Notes whose claim carries the code while its checklist has an open item or an alert, by code.",
         ),
         (
-            summary.unclaimed, "n", "unclaimed", "Documented, not claimed",
+            summary.unclaimed,
+            "n",
+            "unclaimed",
+            "Documented, not claimed",
             "Notes whose facts point to the code while their claim does not carry it, by code.",
         ),
-    ):  # fmt: skip
+    ):
         figure = _figure(
-            told, prefix, worklist, name=name, title=title, group="Code" if prefix in "un" else "Alert", means=means, says="",
-            counts=True, detailed=prefix in "un",
-        )  # fmt: skip
+            told,
+            prefix,
+            worklist,
+            name=name,
+            title=title,
+            group="Code" if prefix in "un" else "Alert",
+            means=means,
+            says="",
+            counts=True,
+            detailed=prefix in "un",
+        )
         bars = [line.rate for line in figure.lines[:_IN_CHART]]
         yield _charted(figure, number_bars(bars, name=name, title=title) if bars else None)
     steps = tuple(Line(step) for step in summary.funnel)
     yield Figure(
-        name="funnel", title="From documented to coded", group="Step", lines=steps, part="Number", whole="documented", says="", linked=False,
+        name="funnel",
+        title="From documented to coded",
+        group="Step",
+        lines=steps,
+        part="Number",
+        whole="documented",
+        says="",
+        linked=False,
         means="Codes of notes. Each step counts those of the step before that go on.",
-        chart=step_bars(summary.funnel, name="funnel", title="From documented to coded") if summary.funnel[0].whole else None,
-    )  # fmt: skip
+        chart=step_bars(summary.funnel, name="funnel", title="From documented to coded")
+        if summary.funnel[0].whole
+        else None,
+    )
 
 
 def _figure(
-    told: Told, prefix: str, worklist: Worklist, *, most: int = _IN_TABLE, counts: bool = False, whole: str = "notes",
+    told: Told,
+    prefix: str,
+    worklist: Worklist,
+    *,
+    most: int = _IN_TABLE,
+    counts: bool = False,
+    whole: str = "notes",
     part: str = "With gaps",
-    name: str, title: str, says: str, means: str, group: str, detailed: bool = False, open_lines: int = _IN_CHART,
-) -> Figure:  # fmt: skip
+    name: str,
+    title: str,
+    says: str,
+    means: str,
+    group: str,
+    detailed: bool = False,
+    open_lines: int = _IN_CHART,
+) -> Figure:
     lines = [
         Line(
             rate if detailed else replace(rate, detail=""),
@@ -343,7 +421,8 @@ def _copies(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     return rows_of(
         connection,
         """
-        SELECT copy.note_id AS note_id, first.note_id AS of_id, copy.duplicate_of IS NOT NULL AS exact, copy.similarity AS similarity
+        SELECT copy.note_id AS note_id, first.note_id AS of_id, copy.duplicate_of IS NOT NULL AS exact,
+            copy.similarity AS similarity
         FROM notes AS copy JOIN notes AS first ON first."row" = coalesce(copy.duplicate_of, copy.near_duplicate_of)
         ORDER BY copy."row" LIMIT ?""",
         _COPIES,
