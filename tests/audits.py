@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 from notegap.audit.rows import AuditedNote, Outcome, hash_of
 from notegap.knowledge import load_knowledge
-from notegap.model import Alert, Checklist, Requirement
+from notegap.model import Alert, Checklist, Knowledge, Requirement
 
 RELEASE = "ICD-10-CM FY2026 (April 2026)"
 CODES = {
@@ -148,10 +149,16 @@ def year(notes: int, seed: int = 1, *, better: float = 0.0) -> Iterator[AuditedN
         )
 
 
+@cache
 def _checklist(code: str) -> Checklist:
-    found = load_knowledge().checklist(code)
+    found = _knowledge().checklist(code)
     assert found is not None
     return found
+
+
+@cache
+def _knowledge() -> Knowledge:
+    return load_knowledge()
 
 
 def _status(chance: random.Random, rule: Requirement | Alert, worse: float) -> str:

@@ -59,7 +59,6 @@ def write_workbook(
     asked: Path,
     work: Path,
     say: Callable[[str], None],
-    most_rows: int = MOST_ROWS,
 ) -> None:
     """Write the workbook of an audit."""
     import xlsxwriter
@@ -79,7 +78,7 @@ def write_workbook(
         book.set_properties(
             {"title": "Documentation audit", "author": f"notegap {notegap.__version__}", "created": _MADE}
         )
-        left_out = _Book(book).write(connection, summary, most_rows)
+        left_out = _Book(book).write(connection, summary)
         book.close()
     except OSError as error:
         raise cannot_write(asked, error) from None
@@ -91,7 +90,7 @@ def write_workbook(
         raise NotegapError(f"{printable(str(asked))}: cannot be written ({type(error).__name__})") from None
     if left_out:
         say(
-            f"{printable(str(asked))}: a sheet has room for {most_rows - 1} rows; {left_out} rows of the worklist, "
+            f"{printable(str(asked))}: a sheet has room for {MOST_ROWS - 1} rows; {left_out} rows of the worklist, "
             "those that can wait longest, are not in it (a .parquet, .csv or .duckdb file has them all)"
         )
 
@@ -108,11 +107,11 @@ class _Book:
         self._bold: Format = book.add_format({"bold": True})
         self._wrap: Format = book.add_format({"text_wrap": True, "valign": "top"})
 
-    def write(self, connection: duckdb.DuckDBPyConnection, summary: Summary, most_rows: int) -> int:
+    def write(self, connection: duckdb.DuckDBPyConnection, summary: Summary) -> int:
         """Write every sheet; how many rows of the worklist had no room."""
         worklist = self._book.add_worksheet("Worklist")
         about = self._book.add_worksheet("About")
-        written, left_out = self._worklist(worklist, connection, most_rows, with_change=summary.changes is not None)
+        written, left_out = self._worklist(worklist, connection, with_change=summary.changes is not None)
         self._about(about, summary, written, left_out)
         self._rates("By code", "Code", summary.by_code, "Title")
         self._rates("By item", "Item", summary.by_item, "Question")
@@ -123,7 +122,7 @@ class _Book:
         self._numbers("Other alerts", ("Alert", "Notes", "Kind"), summary.routes)
         self._claims(summary)
         if summary.changes is not None:
-            self._changes(connection, summary, most_rows)
+            self._changes(connection, summary)
         if summary.failures:
             sheet = self._sheet("Not read", {"Reason": 80, "Notes": 10})
             for number, (reason, notes) in enumerate(summary.failures, start=1):
@@ -132,7 +131,7 @@ class _Book:
         return left_out
 
     def _worklist(
-        self, sheet: Worksheet, connection: duckdb.DuckDBPyConnection, most_rows: int, *, with_change: bool
+        self, sheet: Worksheet, connection: duckdb.DuckDBPyConnection, *, with_change: bool
     ) -> tuple[int, int]:
         shown = {**_WORKLIST, **(_CHANGE if with_change else {})}
         self._start(sheet, {name: width for name, (_, width) in shown.items()})
@@ -141,9 +140,9 @@ class _Book:
         number = 0
         query = f'SELECT {names} FROM worklist ORDER BY priority, for_whom DESC, "row", code, item'
         for number, values in enumerate(streamed(connection, query), start=1):
-            if number < most_rows:
+            if number < MOST_ROWS:
                 _put(sheet, number, values)
-        written = min(number, most_rows - 1)
+        written = min(number, MOST_ROWS - 1)
         sheet.autofilter(0, 0, max(written, 1), len(shown) - 1)
         return written, number - written
 
@@ -223,7 +222,7 @@ class _Book:
                 number += 1
                 _put(sheet, number, (f"{rate.name} {rate.detail}".strip(), rate.whole))
 
-    def _changes(self, connection: duckdb.DuckDBPyConnection, summary: Summary, most_rows: int) -> None:
+    def _changes(self, connection: duckdb.DuckDBPyConnection, summary: Summary) -> None:
         assert summary.changes is not None
         columns = {
             "What became of it": ("fate", 18), "Note": ("note_id", 22), "Source": ("source", 22),
@@ -237,7 +236,7 @@ class _Book:
             streamed(connection, f"SELECT {names} FROM gone ORDER BY note_id, finding_id"),
             start=1,
         ):
-            if number >= most_rows:
+            if number >= MOST_ROWS:
                 break
             _put(sheet, number, values)
         sheet.autofilter(0, 0, max(number, 1), len(columns) - 1)
