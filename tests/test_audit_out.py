@@ -77,7 +77,9 @@ def ask(path: Path, query: str) -> list[tuple[Any, ...]]:
 def real(analyzer: Analyzer) -> list[AuditedNote]:
     """Sample notes as they are read, with what a file may say of them."""
     notes = []
-    for row, name in enumerate(("prolotherapy_template", "possible_lumbosacral_instability", "whiplash_allcaps"), start=1):
+    for row, name in enumerate(
+        ("prolotherapy_template", "possible_lumbosacral_instability", "whiplash_allcaps"), start=1
+    ):
         text = (SAMPLES / f"{name}.txt").read_text(encoding="utf-8")
         said = Metadata(provider="Dr. Ä", department="Spine", date=f"2026-0{row}-15")
         note = Note(id=name, text=text, claim_codes=("M24.28",), metadata=said)
@@ -215,7 +217,7 @@ def test_words_of_the_note_are_there_when_asked_for(tmp_path: Path, real: list[A
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r=", "\n1", "\uff1d"])
 def test_no_cell_begins_a_formula(tmp_path: Path, start: str) -> None:
-    evil = f"{start}HYPERLINK(\"http://x\",\"y\")"
+    evil = f'{start}HYPERLINK("http://x","y")'
     notes = [simple(1, open_=True, id=evil, provider=evil, department=evil, source=evil)]
     outs = write(tmp_path, notes, "csv", "xlsx")
     with outs["csv"].open(encoding="utf-8", newline="") as file:
@@ -229,10 +231,19 @@ def test_no_cell_begins_a_formula(tmp_path: Path, start: str) -> None:
 
 
 def test_anything_may_be_an_id(tmp_path: Path) -> None:
-    ids = [HOSTILE, "a,b;c\"d", "line\r\nbreak", "\x00nul", "half \ud800 pair", "\u202eright", "x" * 40_000, "\ufffe", "", "🦴"]
-    notes = [
-        simple(row, open_=True, id=each, provider=each, department=each) for row, each in enumerate(ids, start=1)
+    ids = [
+        HOSTILE,
+        'a,b;c"d',
+        "line\r\nbreak",
+        "\x00nul",
+        "half \ud800 pair",
+        "\u202eright",
+        "x" * 40_000,
+        "\ufffe",
+        "",
+        "🦴",
     ]
+    notes = [simple(row, open_=True, id=each, provider=each, department=each) for row, each in enumerate(ids, start=1)]
     outs = write(tmp_path, notes, small=1)
     fit = [each.encode("utf-8", "replace").decode() for each in ids]
     assert pq.read_table(outs["parquet"])["note_id"].to_pylist() == fit

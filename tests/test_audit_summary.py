@@ -53,7 +53,9 @@ def alert(status: str, code: str = "M24.28", name: str = "knee", kind: str = "co
     return {key: value for key, value in found.items() if key not in ("severity", "ask")}
 
 
-def note(row: int, *findings: dict[str, Any], code: str = "M24.28", points: tuple[str, ...] = (), **more: Any) -> AuditedNote:
+def note(
+    row: int, *findings: dict[str, Any], code: str = "M24.28", points: tuple[str, ...] = (), **more: Any
+) -> AuditedNote:
     return audited(row, report(f"n{row}", [check(code, findings)], points), **more)
 
 
@@ -92,7 +94,10 @@ def test_a_rate_by_item_counts_where_the_item_applies(tmp_path: Path) -> None:
         ],
     )
     assert summary.by_item.groups == (Rate("M24 region", 3, 4, "", "Where?"), Rate("M24 procedure", 0, 1, "", "Where?"))
-    assert [(rate.name, rate.part, rate.whole) for rate in summary.by_code.groups] == [("M24.28", 2, 3), ("M24.29", 1, 1)]
+    assert [(rate.name, rate.part, rate.whole) for rate in summary.by_code.groups] == [
+        ("M24.28", 2, 3),
+        ("M24.29", 1, 1),
+    ]
 
 
 def test_rates_by_provider_department_and_month(tmp_path: Path) -> None:
@@ -128,7 +133,9 @@ def test_both_sides_of_a_claim(tmp_path: Path) -> None:
             note(5, item("met"), points=points),  # documented, no claim known
             note(6, item("met"), points=("M24.28", "M53.2X6"), claim_codes=(code,)),  # and another that is not claimed
             audited(
-                7, report("n7", [check("M53.2", [alert("raised", "M53.2", "invalid-code")], valid=False)]), claim_codes=("M53.2",)
+                7,
+                report("n7", [check("M53.2", [alert("raised", "M53.2", "invalid-code")], valid=False)]),
+                claim_codes=("M53.2",),
             ),
         ],
     )
@@ -244,7 +251,12 @@ def test_no_left_out_number_follows_from_the_others() -> None:
 def test_a_provider_is_not_its_department_less_the_others(tmp_path: Path) -> None:
     def staff() -> Iterator[AuditedNote]:
         row = 0
-        for provider, department, notes in (("A", "spine", 60), ("B", "spine", 5), ("C", "pain", 30), ("D", "pain", 12)):
+        for provider, department, notes in (
+            ("A", "spine", 60),
+            ("B", "spine", 5),
+            ("C", "pain", 30),
+            ("D", "pain", 12),
+        ):
             for number in range(notes):
                 row += 1
                 yield note(row, item("missing" if number % 3 else "met"), provider=provider, department=department)

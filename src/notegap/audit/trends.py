@@ -256,14 +256,22 @@ def _test(places: Sequence[int], points: Sequence[Rate]) -> tuple[str, float | N
         if len(points) < _NEEDED_FOR_TREND:
             return "Fisher's exact test", float(stats.fisher_exact(table).pvalue)
         return "", None
-    # The Cochran-Armitage statistic is the number of notes times the squared correlation of place and gap, and with two
-    # audits the square of the z of two proportions.
+    name = "two proportions" if len(points) < _NEEDED_FOR_TREND else "Cochran-Armitage"
+    return name, cochran_armitage(places, points)
+
+
+def cochran_armitage(places: Sequence[float], points: Sequence[Rate]) -> float:
+    """The two-sided p of a linear trend of the shares over `places`; with two of them, that of two proportions."""
+    import numpy as np
+    from scipy import stats
+
+    table = np.array([[point.part, point.whole - point.part] for point in points])
     scores = np.repeat(np.array(places, dtype=float), 2)
     gap = np.tile([1.0, 0.0], len(points))
+    # The statistic is the number of notes times the squared correlation of place and gap.
     covariance = np.cov(scores, gap, fweights=table.ravel(), ddof=0)
     statistic = table.sum() * covariance[0, 1] ** 2 / (covariance[0, 0] * covariance[1, 1])
-    name = "two proportions" if len(points) < _NEEDED_FOR_TREND else "Cochran-Armitage"
-    return name, float(stats.chi2.sf(statistic, 1))
+    return float(stats.chi2.sf(statistic, 1))
 
 
 def _tested(series: Sequence[Series]) -> tuple[Series, ...]:
@@ -301,7 +309,8 @@ def trends_text(trends: Trends, width: int) -> str:
     for run in trends.runs:
         dates = f"{shown(run.first_date)} to {shown(run.last_date)}" if run.first_date else "no dates"
         rules = ", ".join(map(shown, run.rules)) or "unknown"
-        line = f"{shown(run.name)}: {dates}, {run.checked:,} notes checked, rules {rules}"
+        checked = f"{run.checked:,}" if run.checked >= trends.small else f"fewer than {trends.small}"
+        line = f"{shown(run.name)}: {dates}, {checked} notes checked, rules {rules}"
         console.print(Text(line), soft_wrap=True)
     for kind, title in KINDS.items():
         rows = [series for series in trends.series if series.kind == kind]
