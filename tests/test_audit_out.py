@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
-import os
-import resource
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +14,12 @@ import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
-from audits import audited, check, report, simple, year
+from audits import audited, simple, year
 from notegap.analyzer import Analyzer
-from notegap.audit.base import rows_of
 from notegap.audit.out import FORMATS, OutOptions, TableWriter, csv_lines, format_of
 from notegap.audit.out import xlsx as workbooks
 from notegap.audit.rows import COLUMNS, AuditedNote, flat_rows, from_report
-from notegap.errors import NotegapError, UsageError
+from notegap.errors import UsageError
 from notegap.model import Metadata, Note
 from notegap.report.json import as_dict
 
@@ -155,11 +148,11 @@ def test_real_reports_make_it_through_every_format(tmp_path: Path, real: list[Au
 
 
 def test_standard_output_gets_the_table_as_csv(tmp_path: Path, files: dict[str, Path]) -> None:
-    printed = io.StringIO()
-    with csv_lines(printed.write) as writer:
+    printed: list[str] = []
+    with csv_lines(printed.append) as writer:
         for note in year(300):
             writer.add(note)
-    assert printed.getvalue() == files["csv"].read_bytes().decode()
+    assert "".join(printed) == files["csv"].read_bytes().decode()
 
 
 @pytest.mark.parametrize(("name", "want"), [("a.CSV", "csv"), ("a.parquet", "parquet"), ("a.txt", None), ("a", None)])
@@ -285,8 +278,8 @@ def test_a_sheet_without_room_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     outs = write(tmp_path, (simple(row, open_=True) for row in range(1, 151)), "xlsx", say=said.append)
     assert len(sheet_of(outs["xlsx"], "Worklist")) == 100
     assert said == [
-        f"{outs['xlsx']}: a sheet has room for 99 rows; 51 rows of the worklist, those that can wait longest, are not in it "
-        "(a .parquet, .csv or .duckdb file has them all)"
+        f"{outs['xlsx']}: a sheet has room for 99 rows; 51 rows of the worklist, those that can wait longest, are not "
+        "in it (a .parquet, .csv or .duckdb file has them all)"
     ]
     about = dict(row[:2] for row in sheet_of(outs["xlsx"], "About"))
     assert about["Rows of the worklist"] == "99 in this workbook; 51 more had no room"
@@ -298,9 +291,14 @@ def test_a_sheet_without_room_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_audit_that_breaks_leaves_what_was_there(tmp_path: Path) -> None:
     before = write(tmp_path, [simple(1, open_=True)])
     content = {format_: path.read_bytes() for format_, path in before.items()}
-    with pytest.raises(KeyboardInterrupt), TableWriter(list(before.values())) as writer:
-        writer.add(simple(1, open_=False))
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with TableWriter(list(before.values())) as writer:
+            writer.add(simple(1, open_=False))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert {format_: path.read_bytes() for format_, path in before.items()} == content
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in before.values())
 

@@ -290,11 +290,12 @@ def test_alerts_and_pointers_are_in_the_worklist_for_a_coder(tmp_path: Path) -> 
     knee = next(rule for rule in checklist.alerts if rule.alert.value == "route")
     notes = [
         audited(
-            row, report(f"n{row}", [check("M24.28", [finding("M24.28", knee, "raised"), *_met(checklist)])], ("M53.2X6",)),
+            row,
+            report(f"n{row}", [check("M24.28", [finding("M24.28", knee, "raised"), *_met(checklist)])], ("M53.2X6",)),
             claim_codes=("M24.28",),
         )
         for row in range(1, 15)
-    ]  # fmt: skip
+    ]
     root = parsed(page_of(tmp_path, notes))
     rows = [" ".join(row.text_content().split()) for row in root.xpath("//tr[@role='row'][td]")]
     assert len(rows) == 28

@@ -42,8 +42,8 @@ def summary_of(folder: Path, notes: Iterable[AuditedNote], small: int = 1) -> Su
 
 def item(status: str, code: str = "M24.28", name: str = "region", **more: Any) -> dict[str, Any]:
     shape = {
-        "id": f"{code}/{name}", "kind": "requirement", "severity": "required", "status": status, "message": "", "ask": "Where?",
-        "basis": [], "why": "", "place": "", "evidence": [], "codes": [],
+        "id": f"{code}/{name}", "kind": "requirement", "severity": "required", "status": status, "message": "",
+        "ask": "Where?", "basis": [], "why": "", "place": "", "evidence": [], "codes": [],
     }  # fmt: skip
     return shape | more
 

@@ -32,7 +32,7 @@ def wrote(path: Path, notes: Iterator[AuditedNote] | list[AuditedNote]) -> Path:
 
 def quarter(number: int, sizes: dict[str, tuple[int, int]], rules: str = "r") -> list[AuditedNote]:
     """Notes of a quarter: for each provider how many have a gap, of how many."""
-    notes = []
+    notes: list[AuditedNote] = []
     for provider, (gaps, of) in sizes.items():
         for place in range(of):
             row = len(notes) + 1
