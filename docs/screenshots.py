@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
+from audits import year
 from browser import chromium, served
 from notegap import Analyzer
+from notegap.audit.out import TableWriter
+from notegap.audit.trends import compare_audits, trends_html
 
 DOCS = Path(__file__).resolve().parent
 NOTE = (DOCS.parent / "sample_notes" / "prolotherapy_template.txt").read_text(encoding="utf-8")
@@ -47,6 +52,26 @@ def main() -> None:
         page.screenshot(path=DOCS / "compare.png")
         page = opened(browser, address, note=OTHER, code="M53.2X7", scheme="light", width=400)
         page.screenshot(path=DOCS / "phone.png", full_page=True, clip={"x": 0, "y": 0, "width": 400, "height": 1200})
+        audits(browser)
+
+
+def audits(browser: Browser) -> None:
+    """The audit report and the trends, of years that were made up."""
+    with tempfile.TemporaryDirectory() as folder:
+        quarters = [Path(folder) / f"{2023 + number}.parquet" for number in range(3)]
+        for number, quarter in enumerate(quarters):
+            outs = [quarter, quarter.with_suffix(".html"), quarter.with_suffix(".xlsx")]
+            with TableWriter(outs if number == 2 else outs[:1]) as writer:
+                for note in year(1500, seed=number + 3, better=0.15 * number):
+                    date = note.date.replace("2025", str(2023 + number))
+                    writer.add(replace(note, date=date, note_hash=f"{number} {note.note_hash}"))
+        trends = Path(folder) / "trends.html"
+        trends.write_text(trends_html(compare_audits(quarters)), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 1200, "height": 980}, reduced_motion="reduce")
+        page.goto(quarters[2].with_suffix(".html").as_uri())
+        page.screenshot(path=DOCS / "audit.png")
+        page.goto(trends.as_uri())
+        page.screenshot(path=DOCS / "trends.png")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def test_a_row_for_each_finding_then_what_was_not_claimed() -> None:
         "billable": True,
         "complete": False,
         "claimed": True,
+        "documented": True,
         "kind": "requirement",
         "item": "disorder",
         "finding_id": "M24.28/disorder",

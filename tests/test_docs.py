@@ -17,6 +17,8 @@ import click
 import pytest
 
 from notegap import cli
+from notegap.audit.rows import columns
+from notegap.audit.table import CHANGE
 from notegap.knowledge import load_checklists
 from notegap.report import FORMATS
 
@@ -39,6 +41,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     "models/README.md",
     "benchmarks/README.md",
+    "docs/audit.md",
     "docs/configuration.md",
     "docs/deployment.md",
     "docs/hl7.md",
@@ -122,6 +125,13 @@ def test_every_format_is_documented_for_the_commands_that_print_it() -> None:
         written = re.findall(r"`(\w+)`", lines[name].rpartition(" | ")[2])
         assert written == [choice for type_ in formats if isinstance(type_, click.Choice) for choice in type_.choices]
     assert set(FORMATS) <= set(re.findall(r"`(\w+)`", readme()))
+
+
+def test_every_column_of_the_flat_table_is_documented() -> None:
+    section = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("## The flat table\n")[2]
+    named = re.findall(r"^\| ((?:`\w+` ?)+) \|", section.partition("\n## ")[0], re.MULTILINE)
+    told = [name for names in named for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(told) == sorted([*columns(with_text=True), CHANGE])
 
 
 def test_every_exit_code_is_documented() -> None:

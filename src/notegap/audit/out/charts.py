@@ -100,7 +100,7 @@ def rate_columns(
                 linestyle=(0, (3, 2)),
             )
 
-    size, margins = ((3.0, 1.7), (0.16, 0.3, 0.82, 0.12)) if small else ((_WIDTH, 2.5), (0.1, 0.3, 0.88, 0.12))
+    size, margins = ((3.7, 1.9), (0.14, 0.3, 0.84, 0.12)) if small else ((_WIDTH, 2.5), (0.1, 0.3, 0.88, 0.12))
     return _drawn(draw, size, margins, name=name, title=title, description=told(rates))
 
 

@@ -99,6 +99,8 @@ def audit_page(
         .render(
             summary=summary,
             counts=summary.counts,
+            reach=_reach(summary),
+            copied=_copied(summary),
             figures={figure.name: figure for figure in figures},
             worklist=worklist,
             targets=targets,
@@ -149,6 +151,26 @@ def _courses(trends: Trends, kind: str, series: Sequence[Series]) -> Iterator[tu
 
 def _digest(style: str) -> str:
     return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+def _reach(summary: Summary) -> Markup:
+    """What became of the rows, as a chart."""
+    counts = summary.counts
+    steps = (
+        ("rows of the input", counts.rows),
+        ("read", counts.read),
+        ("notes that count", counts.distinct),
+        ("checked", counts.checked),
+    )
+    return step_bars(
+        [Rate(name, number, counts.rows) for name, number in steps], name="reach", title="What became of the rows read"
+    )
+
+
+def _copied(summary: Summary) -> tuple[Rate, ...]:
+    """How many of the notes read repeat an earlier one, exactly and nearly."""
+    counts = summary.counts
+    return Rate("exact copies", counts.copies, counts.read), Rate("nearly copies", counts.near_copies, counts.read)
 
 
 # ── the worklist ────────────────────────────────────────────────────────────────────────────────
@@ -445,5 +467,5 @@ def _environment() -> Environment:
     )
     made.filters |= {"shown": shown, "dom": dom_name, "percent": percent, "number": lambda value: f"{value:,}"}
     made.filters |= {"points": points_of, "probability": probability}
-    made.globals |= {"count": count}
+    made.globals |= {"count": count, "rate_bars": rate_bars}
     return made
