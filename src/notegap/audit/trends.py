@@ -18,6 +18,7 @@ from notegap.audit.base import check_audit, connected, define, literal, rows_of
 from notegap.audit.rows import COLUMNS
 from notegap.audit.summary import NOT_STATED, SMALL, item_name
 from notegap.audit.suppress import Rate, tell
+from notegap.audit.table import need
 from notegap.errors import UsageError
 from notegap.notes.text import printable
 
@@ -424,6 +425,7 @@ def trends_csv(trends: Trends) -> str:
 
 def trends_html(trends: Trends) -> str:
     """The trends as one page."""
+    need("matplotlib", what="--format html")
     from notegap.audit.out.html.render import trends_page
 
     return trends_page(trends)

@@ -138,7 +138,7 @@ class _Book:
         sheet.freeze_panes(1, 3)
         names = ", ".join(f'"{column}"' for column, _ in shown.values())
         number = 0
-        query = f'SELECT {names} FROM worklist ORDER BY priority, for_whom DESC, "row", code, item'
+        query = f'SELECT {names} FROM worklist ORDER BY priority, for_whom DESC, kind DESC, "row", code, item'
         for number, values in enumerate(streamed(connection, query), start=1):
             if number < MOST_ROWS:
                 _put(sheet, number, values)

@@ -184,7 +184,7 @@ _ROWS = """
             OR (kind = 'documented' AND code IN (SELECT unnest(?)))),
     turns AS (SELECT *, row_number() OVER (PARTITION BY named ORDER BY priority, "row", code) AS turn FROM told)
     SELECT * FROM (SELECT * FROM turns ORDER BY turn, named LIMIT ?)
-    ORDER BY priority, for_whom DESC, named, code, "row" """
+    ORDER BY priority, for_whom DESC, kind DESC, named, code, "row" """
 
 
 def _worklist(connection: duckdb.DuckDBPyConnection, summary: Summary, most: int) -> Worklist:
