@@ -304,8 +304,8 @@ def test_an_audit_that_breaks_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_audit_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / "audit.html.work").mkdir()
-    (tmp_path / "audit.html.work" / "table.parquet").write_bytes(b"half")
+    (tmp_path / ".audit.html.work").mkdir()
+    (tmp_path / ".audit.html.work" / "table.parquet").write_bytes(b"half")
     (tmp_path / "audit.html.partial").write_bytes(b"half")
     write(tmp_path, [simple(1, open_=True)], "html")
     assert [path.name for path in tmp_path.iterdir()] == ["audit.html"]
@@ -335,8 +335,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, format_: str) ->
     script = _FULL.format(tests=str(Path(__file__).parent), out=str(out))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(str(out)) or done.stdout.startswith(f"{out}.work")
-    assert "cannot be written (" in done.stdout
+    assert done.stdout.startswith(f"{out}: cannot be written (")
     assert list(tmp_path.iterdir()) == []
 
 

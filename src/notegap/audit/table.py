@@ -115,24 +115,25 @@ def encodable(value: Any) -> Any:
 class ParquetSink:
     """Writes rows into a Parquet file, a row group at a time."""
 
-    def __init__(self, path: Path, shape: Shape, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, shape: Shape, *, asked: Path) -> None:
+        """`asked` is the file that was asked for, which is told when there is no room."""
         import pyarrow.parquet as pq
 
-        self._path = path
+        self._asked = asked
         self._schema = arrow_schema(shape)
-        self._metadata = {"notegap": notegap.__version__, "notegap.table": TABLE_VERSION, **metadata}
-        with writing_to(path):
+        self._metadata = {"notegap": notegap.__version__, "notegap.table": TABLE_VERSION}
+        with writing_to(asked):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, rows: Columns) -> None:
         """Write some rows."""
         batch = arrow_batch(rows, self._schema)
-        with writing_to(self._path):
+        with writing_to(self._asked):
             self._writer.write_batch(batch)
 
     def end(self, metadata: Mapping[str, str]) -> None:
         """Write what is known at the end and close the file."""
-        with writing_to(self._path):
+        with writing_to(self._asked):
             self._writer.add_key_value_metadata({**self._metadata, **metadata})
             self._writer.close()
 

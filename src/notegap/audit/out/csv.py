@@ -17,9 +17,10 @@ _LIST_SEPARATOR = ";"
 class CsvSink:
     """Writes rows as CSV (RFC 4180) in UTF-8, with a header; lists are joined by ";", truth is true or false."""
 
-    def __init__(self, path: Path, shape: Shape) -> None:
-        self._path = path
-        with writing_to(path):
+    def __init__(self, path: Path, shape: Shape, *, asked: Path) -> None:
+        """`asked` is the file that was asked for, which is told when there is no room."""
+        self._asked = asked
+        with writing_to(asked):
             self._file = path.open("w", encoding="utf-8", errors="replace", newline="")
         self._lines = CsvLines(self._put, shape)
 
@@ -29,7 +30,7 @@ class CsvSink:
 
     def end(self, metadata: Mapping[str, str]) -> None:
         """Close the file. CSV has no place for `metadata`."""
-        with writing_to(self._path):
+        with writing_to(self._asked):
             self._file.close()
 
     def abandon(self) -> None:
@@ -41,7 +42,7 @@ class CsvSink:
             return
 
     def _put(self, text: str) -> None:
-        with writing_to(self._path):
+        with writing_to(self._asked):
             self._file.write(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -136,21 +137,26 @@ class TableWriter:
             self._baseline = Baseline(self._options.baseline, self._work / "baseline.duckdb")
         for out in self._outs:
             if out.format == "parquet":
-                self._sinks.append(ParquetSink(out.partial, self._shape, {}))
+                self._sinks.append(ParquetSink(out.partial, self._shape, asked=out.asked))
                 self._table = out.partial
             elif out.format == "csv":
-                self._sinks.append(CsvSink(out.partial, self._shape))
+                self._sinks.append(CsvSink(out.partial, self._shape, asked=out.asked))
         if self._work is not None and self._table is None:
             self._table = self._work / "table.parquet"
-            self._sinks.append(ParquetSink(self._table, self._shape, {}))
+            asked = self._outs[0].asked if self._outs else self._table
+            self._sinks.append(ParquetSink(self._table, self._shape, asked=asked))
 
     def _make_room(self) -> None:
         """A folder for what is needed until the end, beside the first file, where there has to be room anyway.
 
-        Its name is always the same: what a killed run left is cleared by the next.
+        Its name is always the same: what a killed run left is cleared by the next. It is hidden: an audit of the
+        folder it stands in does not read it.
         """
-        beside = self._outs[0].target if self._outs else Path.cwd() / "notegap-audit"
-        work = beside.with_name(f"{beside.name}.work")
+        if not self._outs:
+            self._work = Path(tempfile.mkdtemp(prefix="notegap-"))
+            return
+        beside = self._outs[0].target
+        work = beside.with_name(f".{beside.name}.work")
         with writing_to(work):
             if work.exists():
                 shutil.rmtree(work)
