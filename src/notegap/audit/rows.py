@@ -89,7 +89,8 @@ class AuditedNote:
     is None when it gave no claim. `duplicate_of` is the row of the first note with the same text of which the same was
     asked, which is counted in its stead; `near_duplicate_of` that of the first note whose words are nearly the same,
     and `similarity` how nearly. `error` and `where` tell of a note that failed, and no word of it. `report` is the
-    published report, quotes included, None for a note that failed; `text` is there only when it was asked for.
+    published report, quotes included, None for a note that failed; `text` is there only for outputs that
+    need it; what they write of it is asked of them.
     """
 
     row: int
@@ -129,9 +130,10 @@ def from_report(
     duplicate_of: int | None = None,
     near_duplicate_of: int | None = None,
     similarity: float | None = None,
+    note_hash: str = "",
     with_text: bool = False,
 ) -> AuditedNote:
-    """A note and its published report (`report.json.as_dict`) as a row of the audit."""
+    """A note and its published report (`report.json.as_dict`) as a row of the audit; `note_hash` where it is known."""
     return AuditedNote(
         row=row,
         source=source,
@@ -143,7 +145,7 @@ def from_report(
         similarity=similarity,
         report=report,
         text=note.text if with_text else None,
-        **_known(note),
+        **_known(note, note_hash),
     )
 
 
@@ -167,9 +169,9 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _known(note: Note) -> dict[str, Any]:
+def _known(note: Note, note_hash: str = "") -> dict[str, Any]:
     return {
-        "note_hash": hash_of(note.text),
+        "note_hash": note_hash or hash_of(note.text),
         "provider": note.metadata.provider,
         "encounter": note.metadata.encounter,
         "department": note.metadata.department,
