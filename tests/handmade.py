@@ -119,8 +119,19 @@ def report(*checks: CodeCheck, note: Note = NOTE, codes_from: str = "asked") -> 
     return Report(note=note, code_set=RELEASE, mentions=(MENTION,), checks=checks, codes_from=codes_from)
 
 
+class FakeKnowledge:
+    """What a stand-in knows: nothing."""
+
+    version = "made by hand"
+
+    def checklist(self, _code: str) -> None:
+        """No code has a checklist."""
+
+
 class FakeAnalyzer:
     """Answers by the note's first word: gaps, complete, nothing, or an error nobody expected that quotes the note."""
+
+    knowledge = FakeKnowledge()
 
     def analyze(self, note: Note) -> Report:
         """The report the note asks for."""

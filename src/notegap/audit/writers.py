@@ -43,46 +43,40 @@ Factory = Callable[[Path, WriterOptions], Writer]
 
 WRITERS: Mapping[str, str] = MappingProxyType(
     {
-        ".jsonl": "notegap.audit.reports",
-        ".ndjson": "notegap.audit.reports",
-        ".json": "notegap.audit.reports",
-        ".sarif": "notegap.audit.reports",
-        ".parquet": "notegap.audit.out.parquet",
-        ".csv": "notegap.audit.out.csv",
-        ".xlsx": "notegap.audit.out.xlsx",
-        ".duckdb": "notegap.audit.out.duckdb",
-        ".html": "notegap.audit.out.html",
+        ".jsonl": "notegap.audit.reports:open_jsonl",
+        ".ndjson": "notegap.audit.reports:open_jsonl",
+        ".json": "notegap.audit.reports:open_json",
+        ".sarif": "notegap.audit.reports:open_sarif",
+        ".parquet": "notegap.audit.out.parquet:open_file",
+        ".csv": "notegap.audit.out.csv:open_file",
+        ".xlsx": "notegap.audit.out.xlsx:open_file",
+        ".duckdb": "notegap.audit.out.duckdb:open_file",
+        ".html": "notegap.audit.out.html:open_file",
     }
 )
-"""Suffix → the module whose `open_file(path, options)` makes a `Writer`; it is imported when it is first needed.
+"""Suffix → the module and the function in it that makes a `Writer`; it is imported when it is first needed.
 
-The path such a module is given is not the one asked for but one beside it, and what is there is its to overwrite.
+The path such a function is given is not the one asked for but one beside it, and what is there is its to overwrite.
 """
 
 KEPT = frozenset({".jsonl", ".ndjson", ".json", ".sarif"})
 """The suffixes of files whose beginning is of use when the audit is stopped."""
 
 
-def writer_module(out: Path) -> str:
-    """The module that writes `out`; raises `UsageError` for a suffix nothing is written in."""
-    module = WRITERS.get(out.suffix.lower())
-    if module is None:
-        raise UsageError(
-            f"--out {printable(str(out))}: its suffix says no format that an audit is written in; "
-            f"give one of {', '.join(WRITERS)}"
-        )
-    return module
-
-
 @contextmanager
-def open_writer(out: Path, options: WriterOptions, *, left_over: Callable[[str], None]) -> Iterator[Writer]:
+def open_writer(
+    out: Path, options: WriterOptions, *, format_: str = "", left_over: Callable[[str], None]
+) -> Iterator[Writer]:
     """What writes `out`, which is replaced only by a whole file.
+
+    The format is `format_`, a suffix without its dot, else what the file's own suffix says.
 
     When the audit is stopped, the beginning of a file that can be read without its end is kept beside it and
     `left_over` is told where. Raises `NotegapError` when writing fails or a package is missing.
     """
     name = printable(str(out))
-    factory = _factory(out)
+    suffix = f".{format_}" if format_ else out.suffix.lower()
+    factory = _factory(out, suffix)
     # A device or a pipe cannot be replaced by a file, only written to.
     replaced = not out.exists() or out.is_file()
     target = out.resolve()
@@ -97,7 +91,7 @@ def open_writer(out: Path, options: WriterOptions, *, left_over: Callable[[str],
         whole = True
     finally:
         if not whole and replaced:
-            _leave(partial, left_over, keep=out.suffix.lower() in KEPT)
+            _leave(partial, left_over, keep=suffix in KEPT)
     if replaced:
         with _telling(name):
             partial.replace(target)
@@ -138,8 +132,11 @@ def _leave(partial: Path, left_over: Callable[[str], None], *, keep: bool) -> No
         left_over(f"what was written until then is in {printable(str(partial))}")
 
 
-def _factory(out: Path) -> Factory:
-    module = writer_module(out)
+def _factory(out: Path, suffix: str) -> Factory:
+    name = printable(str(out))
+    if suffix not in WRITERS:
+        raise UsageError(f"--out {name}: give a name that ends in one of {', '.join(WRITERS)}")
+    module, _, function = WRITERS[suffix].partition(":")
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
@@ -147,7 +144,5 @@ def _factory(out: Path) -> Factory:
             raise
         missing = error.name
     else:
-        return cast(Factory, found.open_file)
-    raise NotegapError(
-        f"{printable(str(out))}: writing {out.suffix.lower()} needs the package {missing}: pip install 'notegap[audit]'"
-    )
+        return cast(Factory, getattr(found, function))
+    raise NotegapError(f"{name}: writing {suffix} needs the package {missing}: pip install 'notegap[audit]'")

@@ -1,0 +1,82 @@
+"""The reports themselves as a file: one a line, as a JSON array, or as a SARIF log; an error stands in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from notegap.audit.rows import AuditedNote
+from notegap.audit.writers import WriterOptions
+from notegap.model import Note
+from notegap.report.json import indented, json_error, jsonl_error, one_line, report_of
+from notegap.report.page import Page
+from notegap.report.sarif import sarif_error, sarif_run
+from notegap.report.sink import Pieces
+
+FORMATS = ("jsonl", "json", "sarif")
+"""The formats a whole report is written in; they are also written to standard output."""
+
+_ERRORS = {"json": json_error, "jsonl": jsonl_error, "sarif": sarif_error}
+
+
+class Reports:
+    """Writes the published report of each note with `write`."""
+
+    def __init__(self, write: Callable[[str], None], format_: str, options: WriterOptions) -> None:
+        self._format = format_
+        self._page = Page(snippets=options.snippets)
+        self._pieces = Pieces(write, format_, many=True)
+
+    def add(self, note: AuditedNote) -> None:
+        """Write one report, or what kept the note from having one."""
+        if note.report is None:
+            self._pieces.add(_ERRORS[self._format](note.id, note.error, note.where))
+        elif self._format == "sarif":
+            read = Note(id=note.id, text=note.text or "")
+            self._pieces.add(sarif_run(report_of(note.report, read), self._page))
+        else:
+            self._pieces.add((one_line if self._format == "jsonl" else indented)(note.report))
+
+    def close(self) -> None:
+        """Write what closes the whole."""
+        self._pieces.end()
+
+
+class _File:
+    def __init__(self, file: TextIO, reports: Reports) -> None:
+        self._file = file
+        self._reports = reports
+
+    def add(self, note: AuditedNote) -> None:
+        self._reports.add(note)
+
+    def close(self) -> None:
+        self._reports.close()
+        self._file.close()
+
+
+def open_jsonl(path: Path, options: WriterOptions) -> _File:
+    """A file of reports, one a line."""
+    return _open(path, options, "jsonl")
+
+
+def open_json(path: Path, options: WriterOptions) -> _File:
+    """A file with an array of reports."""
+    return _open(path, options, "json")
+
+
+def open_sarif(path: Path, options: WriterOptions) -> _File:
+    """A SARIF log."""
+    return _open(path, options, "sarif")
+
+
+def _open(path: Path, options: WriterOptions, format_: str) -> _File:
+    file = path.open("w", encoding="utf-8", errors="replace", newline="")
+
+    def write(text: str) -> None:
+        # So that an audit that is stopped leaves what it had.
+        file.write(text)
+        file.flush()
+
+    return _File(file, Reports(write, format_, options))
