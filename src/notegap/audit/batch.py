@@ -92,8 +92,8 @@ def run_audit(
     """Audit what the plan says; None when there is no note in it.
 
     `build` makes an analyzer, here and in each process; `say` takes remarks on files, `tell` what is to be told at
-    once, `print_out` what goes to standard output. Raises `NotegapError` when an input cannot be read at all or an output
-    cannot be written; what the ledger has by then is kept.
+    once, `print_out` what goes to standard output. Raises `NotegapError` when an input cannot be read at all or an
+    output cannot be written; what the ledger has by then is kept.
     """
     sampled = plan.selection.sample is not None and plan.selection.sample.number is not None
     if sampled and STDIN in plan.sources:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
-from datasketch import MinHash
 
 THRESHOLD = 0.85
 """How much of their runs of words two notes share, at least, to be nearly the same."""
@@ -33,7 +32,9 @@ def signature(text: str) -> bytes:
     if not words:
         return b""
     runs = sorted({" ".join(run) for run in zip(*(words[start:] for start in range(_RUN)), strict=False)})
-    sketch = MinHash(_PERMUTATIONS, hashfunc=zlib.crc32, permutations=_permutations(), scheme="affine32")
+    from datasketch import MinHash  # takes long to import, and only who signs needs it
+
+    sketch = MinHash(_PERMUTATIONS, hashfunc=zlib.crc32, permutations=_permutations())
     encoded = [run.encode("utf-8", "surrogatepass") for run in runs or [" ".join(words)]]
     for start in range(0, len(encoded), _AT_ONCE):
         sketch.update_batch(encoded[start : start + _AT_ONCE])
@@ -66,5 +67,7 @@ def nearest(signed: bytes, candidates: Iterable[tuple[int, bytes]]) -> tuple[int
 
 @cache
 def _permutations() -> Sequence[Sequence[int]]:
-    found: Sequence[Sequence[int]] = MinHash(_PERMUTATIONS, seed=1, scheme="affine32").permutations
+    from datasketch import MinHash
+
+    found: Sequence[Sequence[int]] = MinHash(_PERMUTATIONS, seed=1).permutations
     return found

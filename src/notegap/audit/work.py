@@ -38,7 +38,7 @@ class Analyzes(Protocol):
 Build = Callable[[], Analyzes]
 """Makes an analyzer; a function that another process can import, or a `functools.partial` of one."""
 
-_GRACE = 5.0  # seconds from the alarm inside a process until it is killed
+_SHORTEST, _LONGEST = 1.0, 10.0  # seconds from the alarm inside a process until it is killed
 _AHEAD = 16  # notes a worker may have waiting
 _WARM = Note(id="", text="Low back pain. MRI of the lumbar spine: stenosis at L4-L5.", codes=("M24.28",))
 
@@ -114,7 +114,7 @@ class Pool:
 
     def start(self, note: Note) -> Result:
         """Put a note in the queue."""
-        limit = None if self._timeout is None else self._timeout + _GRACE
+        limit = None if self._timeout is None else self._timeout + min(max(self._timeout, _SHORTEST), _LONGEST)
         try:
             future = self._pool.schedule(_work, args=(note,), timeout=limit)
         except (RuntimeError, BrokenProcessPool):
