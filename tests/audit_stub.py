@@ -61,12 +61,12 @@ def quick() -> StubAnalyzer:
 
 def unhurried() -> StubAnalyzer:
     """One that takes as long as it takes to be killed in between."""
-    return StubAnalyzer(0.006)
+    return StubAnalyzer(0.003)
 
 
 def audit_with_stub(source: Path, out: Path, *more_outs: Path, **changes: object) -> Tally | None:
-    """Audit a file into another with two processes."""
-    plan = Plan(sources=(str(source),), options=NoteOptions(), outs=(out, *more_outs), workers=2, timeout=30)
+    """Audit a file into another with a process beside this one."""
+    plan = Plan(sources=(str(source),), options=NoteOptions(), outs=(out, *more_outs), workers=1, timeout=30)
     return run_audit(
         replace(plan, **changes),  # type: ignore[arg-type]
         unhurried,

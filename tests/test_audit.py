@@ -80,11 +80,14 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def killed_after(seconds: float, source: Path, out: Path) -> bool:
-    """Audit in a process of its own and kill it; whether it was still at work."""
+def killed_at(seconds: float, source: Path, out: Path) -> bool:
+    """Audit in a process of its own and kill it so long after its first report; whether it was still at work."""
     command = [sys.executable, str(Path(__file__).with_name("audit_stub.py")), str(source), str(out)]
     process = subprocess.Popen(command, start_new_session=True)
+    partial = Path(f"{out}.partial")
     try:
+        while process.poll() is None and not (partial.exists() and partial.stat().st_size):
+            time.sleep(0.01)
         return process.wait(timeout=seconds) is None
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
@@ -103,24 +106,23 @@ def killed_after(seconds: float, source: Path, out: Path) -> bool:
 
 
 def test_killed_ten_times_and_resumed_it_equals_an_unbroken_run(tmp_path: Path) -> None:
-    texts = [note_text(number % 350) for number in range(400)]
-    texts[20] = texts[300] = "crash it"
+    texts = [note_text(number % 1000) for number in range(1200)]
+    texts[20] = texts[900] = "crash it"
     source = table(tmp_path / "in.jsonl", texts)
     broken, whole = tmp_path / "broken.jsonl", tmp_path / "whole.jsonl"
     drawn = random.Random()
     kept = [0]
     for _ in range(10):
-        if not killed_after(drawn.uniform(0.4, 2.0), source, broken):
-            break  # it was done
-        if Path(f"{broken}.ledger").exists():
-            kept.append(kept_in(Path(f"{broken}.ledger")))
+        assert killed_at(drawn.uniform(0, 0.4), source, broken), "it was done too soon"
+        kept.append(kept_in(Path(f"{broken}.ledger")))
     assert kept == sorted(kept), "what was kept was lost"
-    assert not killed_after(60, source, broken)
-    assert not killed_after(60, source, whole)
+    assert kept[-1] > 0
+    assert not killed_at(100, source, broken)
+    assert not killed_at(100, source, whole)
     assert broken.read_bytes() == whole.read_bytes()
-    assert len(lines(whole)) == 400
+    assert len(lines(whole)) == 1200
     assert lines(Path(f"{broken}.quarantine.jsonl")) == lines(Path(f"{whole}.quarantine.jsonl"))
-    assert kept_in(Path(f"{broken}.ledger")) == kept_in(Path(f"{whole}.ledger")) == 349
+    assert kept_in(Path(f"{broken}.ledger")) == kept_in(Path(f"{whole}.ledger")) == 999
 
 
 def kept_in(ledger: Path) -> int:
@@ -263,7 +265,7 @@ def test_signatures() -> None:
     assert bands(signature("The cord is free at every level."))[0] == BAND
 
 
-BAND = 0
+BAND = -5098098074817592869
 
 
 def test_ids_that_come_again_are_counted() -> None:

@@ -642,7 +642,7 @@ def _columns_option(_context: click.Context, option: click.Parameter, values: tu
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(("jsonl", "json", "sarif")),
+    type=click.Choice(("jsonl", "json", "sarif", "csv")),
     default="jsonl",
     show_default=True,
     help="What is written to standard output, and to a file whose ending says nothing.",

@@ -15,19 +15,20 @@ from typing import Protocol, Self, TextIO
 import notegap
 from notegap.audit.ledger import Ledger
 from notegap.audit.progress import Progress, progress
-from notegap.audit.reports import FORMATS, Reports
+from notegap.audit.reports import Reports
 from notegap.audit.rows import AuditedNote, Outcome
 from notegap.audit.run import Tally, audit_rows
 from notegap.audit.seen import Seen
 from notegap.audit.select import Selection
 from notegap.audit.work import Analyzes, Here, Pool, Workers
-from notegap.audit.writers import WRITERS, Writer, WriterOptions, open_writer
+from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
 from notegap.model import Knowledge
 from notegap.notes.inputs import How, read_rows, size_of
 from notegap.notes.table import Saying
 from notegap.notes.text import STDIN, NoteOptions, printable
 from notegap.report.json import one_line
+from notegap.report.sink import output
 
 _FEW = 48
 """So many notes are read before processes that read more would have started."""
@@ -64,9 +65,11 @@ class Plan:
 
     def format_of(self, out: Path) -> str:
         """The format a file is written in."""
-        suffix = out.suffix.lower()
-        reports = suffix.removeprefix(".") in (*FORMATS, "ndjson")
-        return self.format_ if suffix not in WRITERS or (reports and self.format_asked) else suffix.removeprefix(".")
+        suffix = out.suffix.lower().removeprefix(".")
+        if suffix in TABLES:
+            return suffix
+        asked = self.format_asked and self.format_ in REPORTS
+        return suffix if suffix in REPORTS and not asked else self.format_
 
     def beside(self, given: Path | None, ending: str) -> Path | None:
         """A file that was named, else the one beside the first output; None when that is none, or no file."""
@@ -161,14 +164,23 @@ class _Run:
         stack.callback(self.seen.close)
         self.quarantine: _Quarantine | None = None
         self._shown = shown
-        formats = [plan.format_of(out) for out in plan.outs]
+        formats = {out: plan.format_of(out) for out in plan.outs}
         # SARIF tells places by line and column.
-        self.needs_text = plan.writing.with_text or "sarif" in (formats or [plan.format_])
-        self._writers: list[Writer] = [
-            stack.enter_context(open_writer(out, plan.writing, format_=format_, left_over=tell))
-            for out, format_ in zip(plan.outs, formats, strict=True)
+        self.needs_text = plan.writing.with_text or "sarif" in (set(formats.values()) or {plan.format_})
+        self._reports = [
+            Reports(stack.enter_context(output(out, left_over=tell)), format_, plan.writing)
+            for out, format_ in formats.items()
+            if format_ in REPORTS
         ]
-        self._printed = None if plan.outs else Reports(print_out, plan.format_, plan.writing)
+        self._writers: list[Writer] = [*self._reports]
+        tables = [out for out, format_ in formats.items() if format_ not in REPORTS]
+        if tables:
+            self._writers.append(stack.enter_context(open_tables(tables, plan.writing, tell)))
+        if not plan.outs and plan.format_ in REPORTS:
+            self._reports = [Reports(print_out, plan.format_, plan.writing)]
+            self._writers = [*self._reports]
+        elif not plan.outs:
+            self._writers = [stack.enter_context(print_table(print_out, plan.writing, tell))]
 
     def write(self, audited: Iterator[AuditedNote]) -> Tally:
         tally = Tally()
@@ -176,11 +188,11 @@ class _Run:
             tally.count(note, repeated=self.seen.id_again(note.id))
             if self.quarantine is not None and note.outcome is Outcome.FAILED:
                 self.quarantine.add(note)
-            for writer in (*self._writers, *filter(None, (self._printed,))):
+            for writer in self._writers:
                 writer.add(note)
             self._shown.count(tally.read, tally.failed)
-        if self._printed is not None:
-            self._printed.close()
+        for report in self._reports:
+            report.close()
         return tally
 
 

@@ -26,7 +26,8 @@ from notegap.report.json import metadata_as_dict
 
 _VERSION = 1
 _APPLICATION = 0x6E676C31  # "ngl1"
-_SECONDS = 2.0
+_SECONDS, _REPORTS = 1.0, 50
+"""What a crash can cost at most: the reports of so long, or so many."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS reports (key BLOB PRIMARY KEY, report BLOB, signature BLOB);
 """
@@ -49,7 +50,7 @@ class Ledger:
             except BaseException:
                 self._database.close()
                 raise
-        self._kept_at = time.monotonic()
+        self._kept_at, self._unkept = time.monotonic(), 0
 
     def _open(self) -> None:
         run = self._database.execute
@@ -79,17 +80,18 @@ class Ledger:
         return report, signature
 
     def put(self, key: bytes, report: bytes, signature: bytes) -> None:
-        """Keep a report; it is safe from a crash within two seconds."""
+        """Keep a report; it is safe from a crash soon after."""
         with self._telling():
             self._database.execute("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (key, report, signature))
-            if time.monotonic() - self._kept_at > _SECONDS:
+            self._unkept += 1
+            if self._unkept >= _REPORTS or time.monotonic() - self._kept_at > _SECONDS:
                 self.keep()
 
     def keep(self) -> None:
         """Make what was put safe from a crash."""
         with self._telling():
             self._database.execute("COMMIT")
-            self._kept_at = time.monotonic()
+            self._kept_at, self._unkept = time.monotonic(), 0
             self._database.execute("BEGIN IMMEDIATE")
 
     def __enter__(self) -> Self:

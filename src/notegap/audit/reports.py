@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TextIO
 
 from notegap.audit.rows import AuditedNote
 from notegap.audit.writers import WriterOptions
@@ -13,9 +11,6 @@ from notegap.report.json import indented, json_error, jsonl_error, one_line, rep
 from notegap.report.page import Page
 from notegap.report.sarif import sarif_error, sarif_run
 from notegap.report.sink import Pieces
-
-FORMATS = ("jsonl", "json", "sarif")
-"""The formats a whole report is written in; they are also written to standard output."""
 
 _ERRORS = {"json": json_error, "jsonl": jsonl_error, "sarif": sarif_error}
 
@@ -41,42 +36,3 @@ class Reports:
     def close(self) -> None:
         """Write what closes the whole."""
         self._pieces.end()
-
-
-class _File:
-    def __init__(self, file: TextIO, reports: Reports) -> None:
-        self._file = file
-        self._reports = reports
-
-    def add(self, note: AuditedNote) -> None:
-        self._reports.add(note)
-
-    def close(self) -> None:
-        self._reports.close()
-        self._file.close()
-
-
-def open_jsonl(path: Path, options: WriterOptions) -> _File:
-    """A file of reports, one a line."""
-    return _open(path, options, "jsonl")
-
-
-def open_json(path: Path, options: WriterOptions) -> _File:
-    """A file with an array of reports."""
-    return _open(path, options, "json")
-
-
-def open_sarif(path: Path, options: WriterOptions) -> _File:
-    """A SARIF log."""
-    return _open(path, options, "sarif")
-
-
-def _open(path: Path, options: WriterOptions, format_: str) -> _File:
-    file = path.open("w", encoding="utf-8", errors="replace", newline="")
-
-    def write(text: str) -> None:
-        # So that an audit that is stopped leaves what it had.
-        file.write(text)
-        file.flush()
-
-    return _File(file, Reports(write, format_, options))
