@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from functools import cached_property
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 from zipfile import ZipFile
 
 from notegap.errors import NoteError, NotegapError, UsageError
@@ -171,7 +172,7 @@ def _source(source: str | Path, options: NoteOptions, how: How, say: Saying) -> 
         return _folder(path, where, options, how, say)
     name = printable(path.name)
     neighbours = _Neighbours(path.parent, how.covers)
-    return _opened(path, _Here(name, name, where, path.suffix.lower(), options, how, say, neighbours, tables=True))
+    return _opened(path, _Here(name, name, where, _ending(name), options, how, say, neighbours, tables=True))
 
 
 def _is_folder(path: Path, where: str) -> bool:
@@ -190,19 +191,33 @@ def _folder(folder: Path, where: str, options: NoteOptions, how: How, say: Sayin
     ours = {path.name for path in how.skip}
     for parent, names in _walked(folder, where):
         neighbours = _Neighbours(parent, how.covers)
+        before, shown = ("" if parent == folder else f"{parent.relative_to(folder).as_posix()}/"), f"{parent}{os.sep}"
         for name in names:
-            path = parent / name
-            if name in ours and path.resolve() in how.skip:
+            if name in ours and (parent / name).resolve() in how.skip:
                 continue
-            shown, own = printable(str(path)), printable(path.relative_to(folder).as_posix())
-            here = _Here(own, own, shown, path.suffix.lower(), options, how, say, neighbours)
-            if path.exists() and not path.is_file():
-                here.told(_NO_FILE)
-                continue
+            own, path = printable(before + name), shown + name
+            here = _Here(own, own, printable(path), _ending(name), options, how, say, neighbours)
             try:
-                yield from _opened(path, here)
+                if _is_special(path):
+                    here.told(_NO_FILE)
+                else:
+                    yield from _opened(path, here)
             except NoteError as error:
                 yield here.failed(error)
+
+
+def _ending(name: str) -> str:
+    """The suffix of a file's name; ".txt" in ".txt" is none."""
+    before, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot and before.rpartition("/")[2] else ""
+
+
+def _is_special(path: str) -> bool:
+    """Whether a pipe or a device is there, of which nobody knows when it ends."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a folder may have 100,000
+    except OSError:
+        return False  # told when it is opened
 
 
 def _walked(folder: Path, where: str) -> Iterator[tuple[Path, list[str]]]:
@@ -273,14 +288,14 @@ class _Here:
         if self.depth == DEEPEST:
             raise NoteError(f"{self.where}: holds archives inside archives, more than {DEEPEST} deep")
         if not name:
-            return replace(self, ending=Path(self.source.removesuffix(".gz")).suffix.lower(), depth=self.depth + 1)
+            return replace(self, ending=_ending(self.source.removesuffix(".gz")), depth=self.depth + 1)
         return replace(
             self,
             # The files of an archive that was named itself are named as those of a folder.
             id=name if self.tables and not self.depth else f"{self.id}/{name}",
             source=f"{self.source}/{name}",
             where=f"{self.where}/{name}",
-            ending=Path(name).suffix.lower(),
+            ending=_ending(name),
             depth=self.depth + 1,
             neighbours=None,
         )
@@ -308,10 +323,10 @@ class _Told(Counted):
         return size
 
 
-def _opened(path: Path, here: _Here) -> _Found:
+def _opened(path: str | Path, here: _Here) -> _Found:
     """A file's rows. What is wrong with it as a whole is raised at once."""
     try:
-        file = path.open("rb", buffering=0)
+        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed by who reads it
     except OSError as error:
         raise cannot_read(here.where, error) from None
     return _closing(io.BufferedReader(_Told(cast(BinaryIO, file), here.budget, here.how.took), _HEAD), here)
@@ -329,7 +344,7 @@ def _closing(file: io.BufferedReader, here: _Here) -> _Found:
     return _until_closed(file, found, here)
 
 
-def _until_closed(file: io.BufferedReader, found: _Found, here: _Here) -> _Found:
+def _until_closed(file: IO[bytes], found: _Found, here: _Here) -> _Found:
     with file:
         try:
             yield from found
@@ -370,7 +385,8 @@ def _table(file: BinaryIO, here: _Here, kind: str, head: bytes) -> _Found:
             raise
         missing = error.name
     else:
-        return _named(module.read(spooled(file, here.where), here.source, here.options), here)
+        copy = spooled(file, here.where)
+        return _until_closed(copy, _named(module.read(copy, here.source, here.options), here), here)
     raise NoteError(f"{here.where}: reading Parquet needs the package {missing}: pip install 'notegap[audit]'")
 
 
@@ -379,15 +395,21 @@ def _named(notes: Iterable[Note | RowError], here: _Here) -> _Found:
 
 
 def _zipped(file: BinaryIO, here: _Here) -> _Found:
-    file = spooled(file, here.where)
-    if not here.depth:
-        here.budget.known(file.seek(0, io.SEEK_END))
-        file.seek(0)
-    archive = opened(file, here.where)
-    if is_document(archive):
-        file.seek(0)
-        return _document_file(file, here)
-    return _members(archive, here)
+    copy = spooled(file, here.where)
+    try:
+        if not here.depth:
+            here.budget.known(copy.seek(0, io.SEEK_END))
+            copy.seek(0)
+        archive = opened(copy, here.where)
+        if is_document(archive):
+            copy.seek(0)
+            found = _document_file(copy, here)
+        else:
+            found = _members(archive, here)
+    except BaseException:
+        copy.close()
+        raise
+    return _until_closed(copy, found, here)
 
 
 def _members(archive: ZipFile, here: _Here) -> _Found:
@@ -409,7 +431,8 @@ def _document_file(file: BinaryIO, here: _Here) -> _Found:
     options = here.options
     data = bytes_of(file, options.input_format, options.max_bytes)
     kind = options.input_format or recognize(data)
-    if kind in (TEXT, "xml") and options.input_format is None and here.ending != ".txt" and here.where != _STDIN:
+    named = here.ending == ".txt" or options.input_format is not None or (here.where == _STDIN and not here.depth)
+    if kind in (TEXT, "xml") and not named:
         table = _table_in(data, options) if here.tables and kind == TEXT else ""
         if table:
             return _table(_again(data, file), here, table, data[:_HEAD])

@@ -155,9 +155,12 @@ def spooled(file: BinaryIO, where: str) -> BinaryIO:
     if file.seekable():
         return file
     copy = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115 - the caller's
-    with reading(where):
+    try:
         while chunk := file.read(1024 * 1024):
             copy.write(chunk)
+    except BaseException:
+        copy.close()
+        raise
     copy.seek(0)
     return copy
 

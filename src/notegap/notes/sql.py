@@ -46,6 +46,7 @@ def _from_duckdb(database: str, query: str) -> Iterator[Sequence[object]]:
     duckdb = _package("duckdb", name)
     try:
         with duckdb.connect(database, read_only=database != IN_MEMORY) as connection:
+            connection.execute("SET enable_progress_bar = false")  # it would be written to standard output
             found = connection.execute(query)
             if not found.description:
                 raise NoteError(f"{name}: the query gives no rows; it has to be a SELECT")
