@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -119,6 +120,10 @@ def run_audit(
         first = list(islice(rows, _FEW))
         if not first:
             return None
+        rules = rules_of(analyzer().knowledge)
+        # What lasts need not be gone through again with every few reports.
+        gc.collect()
+        gc.freeze()
         with ExitStack() as stack:
             workers = _workers(plan, analyzer, stack, few=len(first) < _FEW)
             kept = stack.enter_context(Ledger(ledger, fresh=plan.fresh))
@@ -130,7 +135,7 @@ def run_audit(
                 workers,
                 kept,
                 run.seen,
-                rules=rules_of(analyzer().knowledge),
+                rules=rules,
                 with_text=run.needs_text,
             )
             return run.write(audited)

@@ -13,11 +13,13 @@ import sqlite3
 import stat
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic_core import from_json, to_json
 
 from notegap.errors import NotegapError
 from notegap.model import Note
@@ -31,6 +33,7 @@ _SECONDS, _REPORTS = 1.0, 50
 _TABLES = """
 CREATE TABLE IF NOT EXISTS reports (key BLOB PRIMARY KEY, report BLOB, signature BLOB);
 """
+_LISTS = ("mentions", "suggestions")
 _AGAIN = "make room and run the same command again, which goes on from here"
 
 
@@ -176,13 +179,14 @@ def key_of(note: Note, note_hash: str, rules: str) -> bytes:
 def packed(report: Mapping[str, Any]) -> bytes:
     """A published report without what its note knows: the words, the id, the date, the metadata."""
     bare = {name: value for name, value in report.items() if name not in ("id", "date_of_service", "metadata")}
-    bare["mentions"] = [_bare(mention) for mention in report["mentions"]]
-    bare["suggestions"] = [_bare(suggestion) for suggestion in report["suggestions"]]
+    for name in _LISTS:
+        bare[name] = _columns(report[name])
     bare["points_to"] = [_quoting(pointer) for pointer in report["points_to"]]
     bare["checks"] = [
         {**check, "findings": [_quoting(finding) for finding in check["findings"]]} for check in report["checks"]
     ]
-    return zlib.compress(json.dumps(bare, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+    # Three times as fast as json, and every note goes through it.
+    return zlib.compress(to_json(bare), 1)
 
 
 def unpacked(report: bytes, note: Note) -> dict[str, Any]:
@@ -192,9 +196,9 @@ def unpacked(report: bytes, note: Note) -> dict[str, Any]:
         part["text"] = note.text[part["start"] : part["end"]]
         return part
 
-    bare = json.loads(zlib.decompress(report))
-    for part in (*bare["mentions"], *bare["suggestions"]):
-        said(part)
+    bare = from_json(zlib.decompress(report))
+    for name in _LISTS:
+        bare[name] = [said(part) for part in _parts(bare[name])]
     for part in (*bare["points_to"], *(finding for check in bare["checks"] for finding in check["findings"])):
         for quote in part["evidence"]:
             said(quote)
@@ -204,6 +208,15 @@ def unpacked(report: bytes, note: Note) -> dict[str, Any]:
     whole["date_of_service"] = note.date_of_service
     whole |= bare
     return whole | metadata_as_dict(note)
+
+
+def _columns(parts: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Parts alike, of which a note has hundreds: the names of their fields once, then the values of each."""
+    return [list(parts[0]), *(list(_bare(part).values()) for part in parts)] if parts else []
+
+
+def _parts(columns: Sequence[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(columns[0], values, strict=True)) for values in columns[1:])
 
 
 def _bare(part: Mapping[str, Any]) -> dict[str, Any]:

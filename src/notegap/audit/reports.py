@@ -7,7 +7,7 @@ from collections.abc import Callable
 from notegap.audit.rows import AuditedNote
 from notegap.audit.writers import WriterOptions
 from notegap.model import Note
-from notegap.report.json import indented, json_error, jsonl_error, one_line, report_of
+from notegap.report.json import indented, json_error, jsonl_error, one_line_fast, report_of
 from notegap.report.page import Page
 from notegap.report.sarif import sarif_error, sarif_run
 from notegap.report.sink import Pieces
@@ -31,7 +31,7 @@ class Reports:
             read = Note(id=note.id, text=note.text or "")
             self._pieces.add(sarif_run(report_of(note.report, read), self._page))
         else:
-            self._pieces.add((one_line if self._format == "jsonl" else indented)(note.report))
+            self._pieces.add((one_line_fast if self._format == "jsonl" else indented)(note.report))
 
     def close(self) -> None:
         """Write what closes the whole."""

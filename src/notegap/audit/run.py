@@ -63,6 +63,7 @@ class _Waiting:
     """A row whose turn has not come; `first` is the row that has its text first, `result` what is awaited if any is."""
 
     row: Row
+    note_hash: str = ""
     key: bytes = b""
     first: int = 0
     result: Result | None = None
@@ -84,11 +85,12 @@ class _Run:
         note = row.note
         if isinstance(note, RowError):
             return _Waiting(row)
-        key = key_of(note, hash_of(note.text), self.rules)
+        note_hash = hash_of(note.text)
+        key = key_of(note, note_hash, self.rules)
         first = self.seen.first(key, row.number)
         if first != row.number or key in self.ledger:
-            return _Waiting(row, key, first)
-        return _Waiting(row, key, first, self.workers.start(note))
+            return _Waiting(row, note_hash, key, first)
+        return _Waiting(row, note_hash, key, first, self.workers.start(note))
 
     def end(self, waiting: _Waiting) -> AuditedNote:
         row, note = waiting.row, waiting.row.note
@@ -126,6 +128,7 @@ class _Run:
             duplicate_of=waiting.first if repeats else None,
             near_duplicate_of=near[0] if near else None,
             similarity=near[1] if near else None,
+            note_hash=waiting.note_hash,
             with_text=self.with_text,
         )
 
