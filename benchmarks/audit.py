@@ -91,8 +91,8 @@ def overhead(source: Path, folder: Path) -> None:
     share = 100 * beside / timed.seconds
     print(f"pipeline: {1000 * timed.seconds / count:.1f} ms of CPU a note ({count} notes)")
     print(
-        f"reading, ledger, near-duplicates, publishing and writing reports: {1000 * beside / count:.2f} ms, {share:.1f} % "
-        f"(aim: {AIM_OVERHEAD} %)\n"
+        f"reading, ledger, near-duplicates, publishing and writing reports: {1000 * beside / count:.2f} ms, "
+        f"{share:.1f} % (aim: {AIM_OVERHEAD} %)\n"
     )
 
 

@@ -138,7 +138,13 @@ def run_audit(
                 rules=rules,
                 with_text=run.needs_text,
             )
-            return run.write(audited)
+            try:
+                return run.write(audited)
+            except KeyboardInterrupt:
+                if ledger is not None:
+                    name = printable(str(ledger))
+                    tell(f"what was found is kept in {name}; the same command goes on from there")
+                raise
 
 
 def _workers(plan: Plan, analyzer: Callable[[], Auditor], stack: ExitStack, *, few: bool) -> Workers:
