@@ -31,7 +31,7 @@ from notegap.audit.work import Here, Pool, Workers
 from notegap.errors import NotegapError, UsageError
 from notegap.model import Metadata, Note, Setting
 from notegap.notes.document import RowError
-from notegap.notes.inputs import Row
+from notegap.notes.inputs import How, Row, read_rows
 from notegap.notes.text import NoteOptions
 from notegap.report.json import as_dict
 
@@ -200,6 +200,28 @@ def test_a_slow_note_is_stopped_without_processes_too() -> None:
     slow, after = audited(["slow it", "gaps it"], Here(StubAnalyzer(), 0.2))
     assert slow.error.startswith("took longer than 0.2 seconds")
     assert after.outcome is Outcome.CHECKED
+
+
+def test_files_that_are_slow_to_read_are_read_in_the_processes(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number:02}.html").write_text(f"<p>gaps note {number}</p>")
+    (tmp_path / "03.html").write_text("<p></p>")
+    (tmp_path / "05.pdf").write_bytes(b"%PDF-1.7 cut")
+    (tmp_path / "07.xml").write_text("<?xml version='1.0'?><a/>")
+    (tmp_path / "09.txt").write_text("gaps it")
+
+    def read(pool: Pool | None) -> tuple[list[Row], list[tuple[str, str]], int]:
+        said: list[tuple[str, str]] = []
+        sizes: list[int] = []
+        how = How(elsewhere=lambda: pool.read if pool else None, took=sizes.append, timeout=5)
+        rows = list(read_rows([str(tmp_path)], NoteOptions(), how, lambda *remark: said.append(remark)))
+        return rows, said, sum(sizes)
+
+    with Pool(quick, 2, 5) as pool:
+        there = read(pool)
+    assert there == read(None)
+    assert len(there[0]) == 42
+    assert [row.note.id for row in there[0] if isinstance(row.note, RowError)] == ["03.html", "05.pdf"]
 
 
 def broken_build() -> StubAnalyzer:

@@ -104,12 +104,14 @@ def run_audit(
         raise UsageError("--sample: standard input can be read only once; give a share of it (5%)")
     analyzer = cache(build)
     ledger, quarantine = plan.beside(plan.ledger, ".ledger"), plan.beside(plan.quarantine, ".quarantine.jsonl")
+    pools: list[Pool] = []
     with progress(lambda: size_of(plan.sources, query=plan.query), plan.selection.limit) as shown:
         how = How(
             query=plan.query,
             timeout=plan.timeout,
             covers=lambda code: analyzer().knowledge.checklist(code) is not None,
             skip=_ours(plan, ledger, quarantine),
+            elsewhere=lambda: pools[0].read if pools else None,
             took=shown.took,
         )
         rows = plan.selection.of(
@@ -125,7 +127,11 @@ def run_audit(
         gc.collect()
         gc.freeze()
         with ExitStack() as stack:
-            workers = _workers(plan, analyzer, stack, few=len(first) < _FEW)
+            if len(first) < _FEW:
+                workers: Workers = Here(analyzer(), plan.timeout)
+            else:
+                workers = stack.enter_context(Pool(build, plan.workers, plan.timeout))
+                pools.append(workers)
             kept = stack.enter_context(Ledger(ledger, fresh=plan.fresh))
             run = _Run(plan, stack, tell, print_out, shown)
             if quarantine is not None:
@@ -145,12 +151,6 @@ def run_audit(
                     name = printable(str(ledger))
                     tell(f"what was found is kept in {name}; the same command goes on from there")
                 raise
-
-
-def _workers(plan: Plan, analyzer: Callable[[], Auditor], stack: ExitStack, *, few: bool) -> Workers:
-    if few:
-        return Here(analyzer(), plan.timeout)
-    return stack.enter_context(Pool(analyzer.__wrapped__, plan.workers, plan.timeout))  # type: ignore[attr-defined]
 
 
 def _ours(plan: Plan, *others: Path | None) -> frozenset[Path]:

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -24,7 +24,10 @@ from notegap.audit.ledger import packed
 from notegap.audit.near import signature
 from notegap.errors import NotegapError, crash_site
 from notegap.model import Note, Report
+from notegap.notes.document import RowError
+from notegap.notes.inputs import Elsewhere, FileRows, read_file_rows
 from notegap.notes.limit import TooLongError, time_limit
+from notegap.notes.text import NoteOptions
 from notegap.report.json import as_dict
 
 
@@ -35,6 +38,7 @@ class Analyzes(Protocol):
         """The report of a note."""
 
 
+_T = TypeVar("_T")
 Build = Callable[[], Analyzes]
 """Makes an analyzer; a function that another process can import, or a `functools.partial` of one."""
 
@@ -114,12 +118,33 @@ class Pool:
 
     def start(self, note: Note) -> Result:
         """Put a note in the queue."""
+        future = self._schedule(_work, note)
+        return lambda: self._result(future)
+
+    def read(self, path: str, own: str, where: str, options: NoteOptions) -> Elsewhere:
+        """Read a file in one of them: one that takes for ever, or all memory, costs no other."""
+        future = self._schedule(read_file_rows, path, own, where, options, self._timeout)
+        return lambda: self._file_rows(future, own, where)
+
+    def _file_rows(self, future: ProcessFuture[FileRows], own: str, where: str) -> FileRows:
+        try:
+            return future.result()
+        except TimeoutError:
+            problem = _too_long(self._timeout)
+        except ProcessExpired as expired:
+            problem = f"the process that read it died ({_death(expired.exitcode)})"
+        except BrokenProcessPool:
+            raise _broken() from None
+        except Exception as error:  # noqa: BLE001 - one file nobody foresaw must not lose the thousands after it
+            problem = f"notegap broke on this file: {crash_site(error)}"
+        return FileRows(((own, RowError(own, where, problem)),))
+
+    def _schedule(self, function: Callable[..., _T], *arguments: object) -> ProcessFuture[_T]:
         limit = None if self._timeout is None else self._timeout + min(max(self._timeout, _SHORTEST), _LONGEST)
         try:
-            future = self._pool.schedule(_work, args=(note,), timeout=limit)
+            return self._pool.schedule(function, args=arguments, timeout=limit)
         except (RuntimeError, BrokenProcessPool):
             raise _broken() from None
-        return lambda: self._result(future)
 
     def _result(self, future: ProcessFuture[Done]) -> Done:
         try:
@@ -145,7 +170,7 @@ class Pool:
 
 
 def _broken() -> NotegapError:
-    return NotegapError("the processes that read notes do not start, or die at once; --workers 1 does without")
+    return NotegapError("the processes that read notes do not start, or die at once; fewer --workers need less memory")
 
 
 def _too_long(timeout: float | None) -> str:

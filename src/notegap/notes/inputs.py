@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,9 @@ _NO_DOCUMENT = "left out: holds no DocumentReference"
 _NO_FILE = "left out: no regular file"
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _PARQUET = b"PAR1"
+_SLOW = frozenset({".pdf", ".docx", ".rtf", ".html", ".htm", ".xml"})
+"""The endings of files that take as long to read as a note takes to be analyzed."""
+_AHEAD = 32
 _HEAD = 65_536
 _PIECE = 1024 * 1024
 _STDIN = "standard input"
@@ -81,19 +85,36 @@ def _nothing(_code: str) -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """What was read of one file: sources and rows, remarks and where they belong, how many bytes it took."""
+
+    found: tuple[tuple[str, Note | RowError], ...] = field(repr=False)
+    remarks: tuple[tuple[str, str], ...] = ()
+    size: int = 0
+
+
+Elsewhere = Callable[[], FileRows]
+"""Waits for what is read of a file in another process."""
+Reader = Callable[[str, str, str, NoteOptions], Elsewhere]
+"""Begins to read a file there: its path, its name in its folder, where it stands, what is asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
     """How inputs are read beside what is asked of their notes.
 
     `query` is put to an input that is a database. `timeout`: seconds for a file that is read as a whole. `covers` tells
     the codes that can be checked, of those that a FHIR export has beside its documents. `skip` are files that are not
-    read when they stand in a folder: what the audit itself writes. `took` is told how many bytes were read.
+    read when they stand in a folder: what the audit itself writes. `elsewhere` gives what reads a folder's files in
+    another process, once there is one. `took` is told how many bytes were read.
     """
 
     query: str = ""
     timeout: float | None = None
     covers: Callable[[str], bool] = _nothing
     skip: frozenset[Path] = frozenset()
+    elsewhere: Callable[[], Reader | None] = field(default=lambda: None)
     took: Callable[[int], None] = field(default=lambda _bytes: None)
 
 
@@ -188,6 +209,50 @@ def _is_folder(path: Path, where: str) -> bool:
 
 
 def _folder(folder: Path, where: str, options: NoteOptions, how: How, say: Saying) -> _Found:
+    """The rows of a folder's files; some may be read elsewhere while those before them are worked on."""
+    waiting: deque[_Found | Elsewhere] = deque()
+    for path, here in _files(folder, where, options, how, say):
+        reader = how.elsewhere() if here.ending in _SLOW else None
+        waiting.append(reader(path, here.id, here.where, options) if reader is not None else _file(path, here))
+        if len(waiting) > _AHEAD or not any(map(callable, waiting)):
+            yield from _awaited(waiting.popleft(), how, say)
+    while waiting:
+        yield from _awaited(waiting.popleft(), how, say)
+
+
+def _awaited(found: _Found | Elsewhere, how: How, say: Saying) -> _Found:
+    if not callable(found):
+        yield from found
+        return
+    read = found()
+    how.took(read.size)
+    for where, remark in read.remarks:
+        say(where, remark)
+    yield from read.found
+
+
+def read_file_rows(path: str, own: str, where: str, options: NoteOptions, timeout: float | None) -> FileRows:
+    """The rows of one file of a folder, for whoever reads it elsewhere; `own` is its name in the folder."""
+    remarks: list[tuple[str, str]] = []
+    sizes: list[int] = []
+    how = How(timeout=timeout, took=sizes.append)
+    here = _Here(own, own, where, _ending(path), options, how, lambda *remark: remarks.append(remark))
+    found = tuple(_file(path, here))
+    return FileRows(found, tuple(remarks), sum(sizes))
+
+
+def _file(path: str, here: _Here) -> _Found:
+    try:
+        if _is_special(path):
+            here.told(_NO_FILE)
+        else:
+            yield from _opened(path, here)
+    except NoteError as error:
+        yield here.failed(error)
+
+
+def _files(folder: Path, where: str, options: NoteOptions, how: How, say: Saying) -> Iterator[tuple[str, _Here]]:
+    """Each file of a folder that the audit does not write itself, and its place."""
     ours = {path.name for path in how.skip}
     for parent, names in _walked(folder, where):
         neighbours = _Neighbours(parent, how.covers)
@@ -196,14 +261,7 @@ def _folder(folder: Path, where: str, options: NoteOptions, how: How, say: Sayin
             if name in ours and (parent / name).resolve() in how.skip:
                 continue
             own, path = printable(before + name), shown + name
-            here = _Here(own, own, printable(path), _ending(name), options, how, say, neighbours)
-            try:
-                if _is_special(path):
-                    here.told(_NO_FILE)
-                else:
-                    yield from _opened(path, here)
-            except NoteError as error:
-                yield here.failed(error)
+            yield path, _Here(own, own, printable(path), _ending(name), options, how, say, neighbours)
 
 
 def _ending(name: str) -> str:
