@@ -29,7 +29,7 @@ from notegap.audit.seen import Seen
 from notegap.audit.select import Sample, Selection, parse_sample
 from notegap.audit.work import Here, Pool, Workers
 from notegap.errors import NotegapError, UsageError
-from notegap.model import Metadata, Note, Setting
+from notegap.model import Metadata, Note, Part, Setting
 from notegap.notes.document import RowError
 from notegap.notes.inputs import How, Row, read_rows
 from notegap.notes.text import NoteOptions
@@ -287,6 +287,7 @@ def test_signatures() -> None:
     assert bands(signature("The cord is free at every level."))[0] == BAND
 
 
+KNOWN = {"MRI", "L4-L5", "fall"}  # also the name of a value
 BAND = -5098098074817592869
 
 
@@ -334,10 +335,19 @@ def test_no_sample(text: str) -> None:
 def test_a_report_comes_back_as_it_was(analyzer: Any) -> None:
     text = "ASSESSMENT: Chronic laxity of the ligaments at L4-L5 after a fall. MRI: possible spinal stenosis.\n"
     note = Note(
-        id="a", text=text, codes=("M24.28", "M48.061"), date_of_service="2026-04-30", metadata=Metadata(date="x")
+        id="a",
+        text=text,
+        codes=("M24.28", "M48.061"),
+        date_of_service="2026-04-30",
+        metadata=Metadata(date="x"),
+        parts=(Part(0, 10, "section", title=CANARY),),
     )
     report = as_dict(analyzer.analyze(note))
     assert json.dumps(unpacked(packed(report), note)) == json.dumps(report)
+    bare = unpacked(packed(report), Note(id="", text=""))
+    quotes = {text[mention["start"] : mention["end"]] for mention in report["mentions"]}
+    assert {"laxity", "possible"} & {word for quote in quotes for word in quote.split()}
+    assert not [quote for quote in (*quotes, CANARY) if f'"{quote}"' in json.dumps(bare) and quote not in KNOWN]
 
 
 def test_no_word_of_a_note_is_kept(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ _SECONDS, _REPORTS = 1.0, 50
 _TABLES = """
 CREATE TABLE IF NOT EXISTS reports (key BLOB PRIMARY KEY, report BLOB, signature BLOB);
 """
+_NOTES = frozenset({"id", "date_of_service", "metadata", "parts"})
+"""The fields of a report that are the note's own. Titles of its parts are words of it."""
 _LISTS = ("mentions", "suggestions")
 _AGAIN = "make room and run the same command again, which goes on from here"
 
@@ -177,8 +179,8 @@ def key_of(note: Note, note_hash: str, rules: str) -> bytes:
 
 
 def packed(report: Mapping[str, Any]) -> bytes:
-    """A published report without what its note knows: the words, the id, the date, the metadata."""
-    bare = {name: value for name, value in report.items() if name not in ("id", "date_of_service", "metadata")}
+    """A published report without what its note knows: the words and whatever else is the note's own."""
+    bare = {name: value for name, value in report.items() if name not in _NOTES}
     for name in _LISTS:
         bare[name] = _columns(report[name])
     bare["points_to"] = [_quoting(pointer) for pointer in report["points_to"]]
