@@ -193,17 +193,12 @@ def packed(report: Mapping[str, Any]) -> bytes:
 
 def unpacked(report: bytes, note: Note) -> dict[str, Any]:
     """The published report of `note` again."""
-
-    def said(part: dict[str, Any]) -> dict[str, Any]:
-        part["text"] = note.text[part["start"] : part["end"]]
-        return part
-
     bare = from_json(zlib.decompress(report))
     for name in _LISTS:
-        bare[name] = [said(part) for part in _parts(bare[name])]
+        bare[name] = _parts(bare[name], note.text)
     for part in (*bare["points_to"], *(finding for check in bare["checks"] for finding in check["findings"])):
         for quote in part["evidence"]:
-            said(quote)
+            quote["text"] = note.text[quote["start"] : quote["end"]]
     # The fields stand in the order in which they were published.
     whole = {"schema_version": bare.pop("schema_version"), "id": note.id, "notegap": bare.pop("notegap")}
     whole |= {name: bare.pop(name) for name in ("code_set", "setting")}
@@ -217,8 +212,14 @@ def _columns(parts: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     return [list(parts[0]), *(list(_bare(part).values()) for part in parts)] if parts else []
 
 
-def _parts(columns: Sequence[Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    return (dict(zip(columns[0], values, strict=True)) for values in columns[1:])
+def _parts(columns: Sequence[list[Any]], text: str) -> list[dict[str, Any]]:
+    if not columns:
+        return []
+    names = columns[0]
+    start, end, quote = names.index("start"), names.index("end"), names.index("text")
+    for values in columns[1:]:
+        values[quote] = text[values[start] : values[end]]
+    return [dict(zip(names, values, strict=True)) for values in columns[1:]]
 
 
 def _bare(part: Mapping[str, Any]) -> dict[str, Any]:
