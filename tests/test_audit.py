@@ -301,7 +301,7 @@ def test_ids_that_come_again_are_counted() -> None:
 
 def selected(selection: Selection, rows: Sequence[Row]) -> tuple[list[int], int]:
     undated: list[int] = []
-    return [row.number for row in selection.of(lambda: rows, undated.append)], sum(undated)
+    return [row.number for row in selection.of(lambda _quiet: rows, undated.append)], sum(undated)
 
 
 def test_selection() -> None:

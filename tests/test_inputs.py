@@ -7,11 +7,13 @@ import gzip
 import io
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,23 @@ def test_damaged_locked_and_odd_zips(tmp_path: Path) -> None:
         nested = zipped({"z.zip" if nested != b"t" else "t.txt": nested})
     (tmp_path / "deep.zip").write_bytes(nested)
     assert list(errors(rows(tmp_path / "deep.zip")[0]).values()) == ["holds archives inside archives, more than 3 deep"]
+
+
+def test_whatever_is_damaged_is_told_and_never_breaks(tmp_path: Path) -> None:
+    table = json_lines({f"x{n}": f"t {n} " * 9 for n in range(99)})
+    seeds = {"a.zip": zipped({"a.txt": b"first " * 99, "b.jsonl": table, "c.zip": zipped({"d.txt": b"t"})})}
+    seeds["a.jsonl.gz"] = gzip.compress(table)
+    pq.write_table(pa.table({"text": [f"note {n} " * 9 for n in range(300)]}), tmp_path / "seed")
+    seeds["a.parquet"] = (tmp_path / "seed").read_bytes()
+    drawn = random.Random(4)
+    for _ in range(300):
+        name = drawn.choice(sorted(seeds))
+        data = bytearray(seeds[name])
+        for _ in range(drawn.choice((1, 2, 5, 20))):
+            data[drawn.randrange(len(data))] = drawn.randrange(256)
+        (tmp_path / name).write_bytes(data)
+        with suppress(NoteError, UsageError):
+            rows(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "nested"])

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_t
 from notegap.errors import NotegapError, UsageError
 from notegap.model import Knowledge
 from notegap.notes.inputs import How, read_rows, size_of
-from notegap.notes.table import Saying
+from notegap.notes.table import Saying, unsaid_of
 from notegap.notes.text import STDIN, NoteOptions, printable
 from notegap.report.json import one_line
 from notegap.report.sink import output
@@ -115,7 +115,9 @@ def run_audit(
             took=shown.took,
         )
         rows = plan.selection.of(
-            lambda: read_rows(plan.sources, plan.options, how, say),
+            lambda quiet: read_rows(
+                plan.sources, plan.options, replace(how, took=_unheard) if quiet else how, unsaid_of if quiet else say
+            ),
             lambda count: tell(f"{count} without a date, kept whatever --since says"),
         )
         # Read before anything is built or written: there may be nothing to do.
@@ -151,6 +153,10 @@ def run_audit(
                     name = printable(str(ledger))
                     tell(f"what was found is kept in {name}; the same command goes on from there")
                 raise
+
+
+def _unheard(_size: int) -> None:
+    pass
 
 
 def _ours(plan: Plan, *others: Path | None) -> frozenset[Path]:

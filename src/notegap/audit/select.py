@@ -45,19 +45,19 @@ class Selection:
     sample: Sample | None = None
     limit: int | None = None
 
-    def of(self, rows: Callable[[], Iterable[Row]], undated: Callable[[int], None]) -> Iterator[Row]:
-        """The rows that are audited. `rows` begins to read; it is called twice where a number is to be drawn.
+    def of(self, rows: Callable[[bool], Iterable[Row]], undated: Callable[[int], None]) -> Iterator[Row]:
+        """The rows that are audited. `rows` begins to read, and reads in silence what is read only to draw a number.
 
         A row without a date may be of any day and is kept; `undated` is told at the end how many of them there were.
         """
         chosen: frozenset[int] | None = None
         if self.sample is not None and self.sample.number is not None:
-            numbers = (row.number for row in self._since(rows(), lambda _count: None))
+            numbers = (row.number for row in self._since(rows(True), lambda _count: None))
             chosen = frozenset(heapq.nsmallest(self.sample.number, numbers, key=_drawn))
         share = self.sample.share if self.sample is not None else None
         kept = (
             row
-            for row in self._since(rows(), undated)
+            for row in self._since(rows(False), undated)
             if (chosen is None or row.number in chosen) and (share is None or _drawn(row.number) < share * _WHOLE)
         )
         return islice(kept, self.limit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -36,6 +37,8 @@ _DAMAGED = (
     zipfile.BadZipFile,
     NotImplementedError,
     RuntimeError,
+    ValueError,
+    struct.error,
 )
 """What gzip and zipfile raise on files that are cut off, damaged, locked or made up; it may quote them."""
 
