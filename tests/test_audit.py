@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from audit_stub import StubAnalyzer, quick
+from notegap.audit.bare import Published, packed
 from notegap.audit.batch import Plan, rules_of, run_audit
-from notegap.audit.ledger import Ledger, key_of, packed, unpacked
+from notegap.audit.ledger import Ledger, key_of
 from notegap.audit.near import bands, signature, similarity
 from notegap.audit.rows import AuditedNote, Outcome, hash_of
 from notegap.audit.run import Tally, audit_rows
@@ -33,7 +34,7 @@ from notegap.model import Metadata, Note, Part, Setting
 from notegap.notes.document import RowError
 from notegap.notes.inputs import How, Row, read_rows
 from notegap.notes.text import NoteOptions
-from notegap.report.json import as_dict
+from notegap.report.json import as_dict, one_line
 
 CANARY = "Quetzalcoatl"
 WORDS = ["laxity", "stenosis", "listhesis", "kyphosis", "disc", "canal", "facet", "ligament", "cord", "root"]
@@ -343,8 +344,10 @@ def test_a_report_comes_back_as_it_was(analyzer: Any) -> None:
         parts=(Part(0, 10, "section", title=CANARY),),
     )
     report = as_dict(analyzer.analyze(note))
-    assert json.dumps(unpacked(packed(report), note)) == json.dumps(report)
-    bare = unpacked(packed(report), Note(id="", text=""))
+    published = Published(packed(report, note), note)
+    assert json.dumps(dict(published)) == json.dumps(report)
+    assert published.line == one_line(report)
+    bare = dict(Published(packed(report, note), Note(id="", text="")))
     quotes = {text[mention["start"] : mention["end"]] for mention in report["mentions"]}
     assert {"laxity", "possible"} & {word for quote in quotes for word in quote.split()}
     assert not [quote for quote in (*quotes, CANARY) if f'"{quote}"' in json.dumps(bare) and quote not in KNOWN]
@@ -364,7 +367,7 @@ def test_no_word_of_a_note_is_kept(tmp_path: Path) -> None:
     database.close()
     assert len(reports) == 60
     note = Note(id="", text="")
-    kept = [*map(repr, (unpacked(report, note) for report in reports)), quarantine.read_text(), *told]
+    kept = [*map(repr, (dict(Published(report, note)) for report in reports)), quarantine.read_text(), *told]
     kept += [file.read_bytes().decode("latin-1") for file in tmp_path.glob("out.jsonl.*")]
     assert not [each for each in kept if CANARY.lower() in each.lower()]
     assert CANARY in out.read_text()

@@ -166,7 +166,7 @@ def test_the_documents_examples_run(audit: Audit) -> None:
     Path("visits/a.txt").write_text(TEXT)
     with zipfile.ZipFile("export.zip", "w") as archive:
         archive.writestr("b.jsonl", "".join(json.dumps({"id": n, "text": TEXT}) + "\n" for n in range(20)))
-    text = (ROOT / "docs" / "audit.md").read_text()
+    text = (ROOT / "docs" / "auditing.md").read_text()
     commands = [line for block in re.findall(r"```sh\n((?:.*\n)*?)```", text) for line in block.splitlines()]
     assert len(commands) == 5
     for command in commands:

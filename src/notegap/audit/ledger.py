@@ -12,19 +12,15 @@ import os
 import sqlite3
 import stat
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from pydantic_core import from_json, to_json
+from typing import Self
 
 from notegap.errors import NotegapError
 from notegap.model import Note
 from notegap.notes.text import printable
-from notegap.report.json import metadata_as_dict
 
 _VERSION = 1
 _APPLICATION = 0x6E676C31  # "ngl1"
@@ -33,9 +29,6 @@ _SECONDS, _REPORTS = 1.0, 50
 _TABLES = """
 CREATE TABLE IF NOT EXISTS reports (key BLOB PRIMARY KEY, report BLOB, signature BLOB);
 """
-_NOTES = frozenset({"id", "date_of_service", "metadata", "parts"})
-"""The fields of a report that are the note's own. Titles of its parts are words of it."""
-_LISTS = ("mentions", "suggestions")
 _AGAIN = "make room and run the same command again, which goes on from here"
 
 
@@ -173,59 +166,3 @@ def key_of(note: Note, note_hash: str, rules: str) -> bytes:
     claim = None if note.claim_codes is None else list(note.claim_codes)
     asked = json.dumps([_VERSION, rules, note_hash, list(note.codes), claim, note.setting.value])
     return hashlib.sha256(asked.encode()).digest()
-
-
-# ── a report without its note's words ───────────────────────────────────────────────────────────
-
-
-def packed(report: Mapping[str, Any]) -> bytes:
-    """A published report without what its note knows: the words and whatever else is the note's own."""
-    bare = {name: value for name, value in report.items() if name not in _NOTES}
-    for name in _LISTS:
-        bare[name] = _columns(report[name])
-    bare["points_to"] = [_quoting(pointer) for pointer in report["points_to"]]
-    bare["checks"] = [
-        {**check, "findings": [_quoting(finding) for finding in check["findings"]]} for check in report["checks"]
-    ]
-    # Three times as fast as json, and every note goes through it.
-    return zlib.compress(to_json(bare), 1)
-
-
-def unpacked(report: bytes, note: Note) -> dict[str, Any]:
-    """The published report of `note` again."""
-    bare = from_json(zlib.decompress(report))
-    for name in _LISTS:
-        bare[name] = _parts(bare[name], note.text)
-    for part in (*bare["points_to"], *(finding for check in bare["checks"] for finding in check["findings"])):
-        for quote in part["evidence"]:
-            quote["text"] = note.text[quote["start"] : quote["end"]]
-    # The fields stand in the order in which they were published.
-    whole = {"schema_version": bare.pop("schema_version"), "id": note.id, "notegap": bare.pop("notegap")}
-    whole |= {name: bare.pop(name) for name in ("code_set", "setting")}
-    whole["date_of_service"] = note.date_of_service
-    whole |= bare
-    return whole | metadata_as_dict(note)
-
-
-def _columns(parts: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """Parts alike, of which a note has hundreds: the names of their fields once, then the values of each."""
-    return [list(parts[0]), *(list(_bare(part).values()) for part in parts)] if parts else []
-
-
-def _parts(columns: Sequence[list[Any]], text: str) -> list[dict[str, Any]]:
-    if not columns:
-        return []
-    names = columns[0]
-    start, end, quote = names.index("start"), names.index("end"), names.index("text")
-    for values in columns[1:]:
-        values[quote] = text[values[start] : values[end]]
-    return [dict(zip(names, values, strict=True)) for values in columns[1:]]
-
-
-def _bare(part: Mapping[str, Any]) -> dict[str, Any]:
-    # None keeps the field's place.
-    return {**part, "text": None}
-
-
-def _quoting(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {**part, "evidence": [_bare(quote) for quote in part["evidence"]]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from notegap.audit.bare import Published
 from notegap.audit.rows import AuditedNote
 from notegap.audit.writers import WriterOptions
 from notegap.model import Note
@@ -30,8 +31,10 @@ class Reports:
         elif self._format == "sarif":
             read = Note(id=note.id, text=note.text or "")
             self._pieces.add(sarif_run(report_of(note.report, read), self._page))
+        elif self._format == "json":
+            self._pieces.add(indented(dict(note.report)))
         else:
-            self._pieces.add((one_line_fast if self._format == "jsonl" else indented)(note.report))
+            self._pieces.add(note.report.line if isinstance(note.report, Published) else one_line_fast(note.report))
 
     def close(self) -> None:
         """Write what closes the whole."""

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from notegap.audit.ledger import Ledger, key_of, unpacked
+from notegap.audit.bare import Published
+from notegap.audit.ledger import Ledger, key_of
 from notegap.audit.rows import AuditedNote, Outcome, from_error, from_report, hash_of
 from notegap.audit.seen import Seen
 from notegap.audit.work import Done, Result, Workers
@@ -121,7 +122,7 @@ class _Run:
         near = None if repeats else self.seen.near(number, done.signature)
         return from_report(
             note,
-            unpacked(done.report, note),
+            Published(done.report, note, done.line if not repeats else ""),
             row=number,
             source=waiting.row.source,
             rules=self.rules,

@@ -20,7 +20,7 @@ from typing import Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from notegap.audit.ledger import packed
+from notegap.audit.bare import packed
 from notegap.audit.near import signature
 from notegap.errors import NotegapError, crash_site
 from notegap.model import Note, Report
@@ -28,7 +28,7 @@ from notegap.notes.document import RowError
 from notegap.notes.inputs import Elsewhere, FileRows, read_file_rows
 from notegap.notes.limit import TooLongError, time_limit
 from notegap.notes.text import NoteOptions
-from notegap.report.json import as_dict
+from notegap.report.json import as_dict, one_line_fast
 
 
 class Analyzes(Protocol):
@@ -49,11 +49,12 @@ _WARM = Note(id="", text="Low back pain. MRI of the lumbar spine: stenosis at L4
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a note: its packed report and its signature, or why there is none."""
+    """What came of a note: its packed report and its signature, or why there is none; `line` is it printed on one."""
 
     report: bytes = field(default=b"", repr=False)
     signature: bytes = field(default=b"", repr=False)
     error: str = ""
+    line: str = field(default="", repr=False)
 
 
 Result = Callable[[], Done]
@@ -75,7 +76,8 @@ def analyzed(note: Note, analyzer: Analyzes, timeout: float | None) -> Done:
     """What comes of a note, and never an exception that is about it."""
     try:
         with time_limit(timeout):
-            return Done(packed(as_dict(analyzer.analyze(note))), signature(note.text))
+            report = as_dict(analyzer.analyze(note))
+            return Done(packed(report, note), signature(note.text), line=one_line_fast(report))
     except TooLongError:
         return Done(error=_too_long(timeout))
     except NotegapError as error:
