@@ -70,6 +70,19 @@ def test_several_inputs_and_outputs(audit: Audit) -> None:
     ]  # fmt: skip
 
 
+def test_tables_and_reports_beside_each_other(audit: Audit) -> None:
+    outs = ("o.parquet", "o.csv", "o.jsonl", "o.html")
+    assert audit(table("a.jsonl"), *(part for out in outs for part in ("--out", out)))[0] == 1
+    with duckdb.connect() as database:
+        found = database.execute("SELECT note_id, row, outcome FROM 'o.parquet' ORDER BY row").fetchall()
+    assert found == [(f"n{n}", n + 1, "checked") for n in range(3)]
+    assert [line.split(",")[0] for line in Path("o.csv").read_text().splitlines()] == ["note_id", "n0", "n1", "n2"]
+    assert ids("o.jsonl") == ["n0", "n1", "n2"]
+    assert "laxity" not in Path("o.csv").read_text()
+    code, out, _ = audit("a.jsonl", "--format", "csv")
+    assert (code, out) == (1, Path("o.csv").read_bytes().decode())
+
+
 def a_pdf_without_text() -> bytes:
     import io
 

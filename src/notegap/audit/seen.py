@@ -64,7 +64,7 @@ class Seen:
         marks = ",".join("?" * len(places))
         with _telling():
             found = self._database.execute(
-                f"SELECT DISTINCT row, signature FROM bands JOIN signatures USING (row) WHERE band IN ({marks})",  # noqa: S608 - question marks
+                f"SELECT DISTINCT row, signature FROM bands JOIN signatures USING (row) WHERE band IN ({marks})",
                 places,
             ).fetchall()
             new = self._database.executemany(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from notegap.audit.rows import AuditedNote
+
+if TYPE_CHECKING:
+    from notegap.audit.out import OutOptions
 
 
 class Writer(Protocol):
@@ -46,17 +48,19 @@ Telling = Callable[[str], None]
 
 def open_tables(outs: Sequence[Path], options: WriterOptions, tell: Telling) -> AbstractContextManager[Writer]:
     """What writes the flat table into files of `TABLES`, each of which appears only once all are whole."""
-    out = import_module("notegap.audit.out")
-    found: AbstractContextManager[Writer] = out.TableWriter(outs, _out_options(out, options, tell))
-    return found
+    from notegap.audit.out import TableWriter
+
+    return TableWriter(outs, _out_options(options, tell))
 
 
 def print_table(put: Telling, options: WriterOptions, tell: Telling) -> AbstractContextManager[Writer]:
     """What writes the flat table as CSV to `put`."""
-    out = import_module("notegap.audit.out")
-    found: AbstractContextManager[Writer] = out.csv_lines(put, _out_options(out, options, tell))
-    return found
+    from notegap.audit.out import csv_lines
+
+    return csv_lines(put, _out_options(options, tell))
 
 
-def _out_options(out: Any, options: WriterOptions, tell: Telling) -> Any:
-    return out.OutOptions(with_text=options.with_text, small=options.small_number, baseline=options.baseline, say=tell)
+def _out_options(options: WriterOptions, tell: Telling) -> OutOptions:
+    from notegap.audit.out import OutOptions
+
+    return OutOptions(with_text=options.with_text, small=options.small_number, baseline=options.baseline, say=tell)
