@@ -119,8 +119,33 @@ def report(*checks: CodeCheck, note: Note = NOTE, codes_from: str = "asked") -> 
     return Report(note=note, code_set=RELEASE, mentions=(MENTION,), checks=checks, codes_from=codes_from)
 
 
+def _true_to(note: Note, made: Report) -> Report:
+    """The report with the quotes that stand in its note where it says they do."""
+
+    def said(finding: Finding) -> Finding:
+        quotes = ((each.start, each.end, note.text[each.start : each.end]) for each in finding.evidence)
+        return replace(finding, evidence=tuple(Evidence(*each) for each in quotes))
+
+    return replace(
+        made,
+        mentions=tuple(replace(each, text=note.text[each.start : each.end]) for each in made.mentions),
+        checks=tuple(replace(check, findings=tuple(map(said, check.findings))) for check in made.checks),
+    )
+
+
+class FakeKnowledge:
+    """What a stand-in knows: nothing."""
+
+    version = "made by hand"
+
+    def checklist(self, _code: str) -> None:
+        """No code has a checklist."""
+
+
 class FakeAnalyzer:
     """Answers by the note's first word: gaps, complete, nothing, or an error nobody expected that quotes the note."""
+
+    knowledge = FakeKnowledge()
 
     def analyze(self, note: Note) -> Report:
         """The report the note asks for."""
@@ -135,7 +160,7 @@ class FakeAnalyzer:
                 raise KeyboardInterrupt
             case _:
                 checks = ()
-        return report(*checks, note=note, codes_from="asked" if checks else "none")
+        return _true_to(note, report(*checks, note=note, codes_from="asked" if checks else "none"))
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """One mention."""

@@ -42,6 +42,7 @@ DOCUMENTS = [
     "models/README.md",
     "benchmarks/README.md",
     "docs/audit.md",
+    "docs/auditing.md",
     "docs/configuration.md",
     "docs/deployment.md",
     "docs/hl7.md",

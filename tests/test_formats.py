@@ -26,8 +26,8 @@ from notegap.errors import EmptyNoteError, NoteError
 from notegap.model import Metadata, Note
 from notegap.notes.document import Document, RowError, Writer, iso_date
 from notegap.notes.files import read_file, read_note
+from notegap.notes.inputs import read_notes
 from notegap.notes.read import FORMATS, READERS, read_documents, recognize
-from notegap.notes.table import read_notes
 from notegap.notes.text import NoteOptions, decode
 from notegap.report.json import as_dict
 

@@ -16,7 +16,7 @@ import pytest
 from notegap.analyzer import Analyzer
 from notegap.audit import audit
 from notegap.notes.document import RowError
-from notegap.notes.table import read_notes
+from notegap.notes.inputs import read_notes
 from notegap.notes.text import NoteOptions
 from notegap.report import FORMATS, Page
 

@@ -14,7 +14,7 @@ from notegap.errors import EmptyNoteError, NoteError, UsageError
 from notegap.model import Note, Setting
 from notegap.notes.document import RowError
 from notegap.notes.files import read_note
-from notegap.notes.table import read_notes
+from notegap.notes.inputs import read_notes
 from notegap.notes.text import NoteOptions, decode
 
 TEXT = "ASSESSMENT\r\nLaxity of the L4-5 interspinous ligament.\n"

@@ -17,7 +17,7 @@ from notegap.analyzer import Analyzer
 from notegap.errors import NoteError, NotegapError, crash_site
 from notegap.model import Evidence, Note
 from notegap.notes.files import read_file
-from notegap.notes.table import read_notes
+from notegap.notes.inputs import read_notes
 from notegap.notes.text import decode
 
 CANARY = "Quetzalcoatlus"

@@ -10,8 +10,8 @@ import shutil
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -19,19 +19,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from notegap.errors import EmptyNoteError, NoteError, NotegapError, UsageError, crash_site
 from notegap.model import Alert, Checklist, Note, Requirement, Setting
 from notegap.notes.document import RowError
 from notegap.notes.files import read_file, read_note
 from notegap.notes.read import FORMATS as INPUT_FORMATS
-from notegap.notes.read import TEXT
+from notegap.notes.read import TABLES, TEXT
 from notegap.notes.text import MAX_BYTES, STDIN, NoteOptions, printable
 from notegap.report.sink import Pieces, abandon_stdout, output, print_out
 from notegap.service.commands import COMMANDS, config_option, need_packages
 
 if TYPE_CHECKING:
     from notegap.analyzer import Analyzer
+    from notegap.audit.select import Sample
     from notegap.report import Page
 
 COMPLETE, GAPS, BROKEN, NOTHING_READ, INTERRUPTED = 0, 1, 2, 3, 130
@@ -147,6 +149,14 @@ _Command = Callable[..., Any]
 
 
 def _note_options(command: _Command) -> _Command:
+    return _with_note_options(command, _input_format_option)
+
+
+def _audit_note_options(command: _Command) -> _Command:
+    return _with_note_options(command, _format_of_input(*INPUT_FORMATS, *TABLES))
+
+
+def _with_note_options(command: _Command, input_format: Callable[[_Command], _Command]) -> _Command:
     for option in (
         click.option(
             "--max-bytes",
@@ -155,7 +165,7 @@ def _note_options(command: _Command) -> _Command:
             show_default=True,
             help="The longest note that is read.",
         ),
-        _input_format_option,
+        input_format,
         _patterns_option,
         click.option("--date", "date_of_service", metavar="YYYY-MM-DD", callback=_date_option, help="Date of service."),
         click.option(
@@ -185,11 +195,17 @@ _patterns_option = click.option(
     metavar="DIR",
     help="A folder of your own concepts and checklists to add; may be given again.",
 )
-_input_format_option = click.option(
-    "--input-format",
-    type=click.Choice(INPUT_FORMATS),
-    help="The format to read, whatever the content looks like; without it, it is recognised by content.",
-)
+
+
+def _format_of_input(*names: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--input-format",
+        type=click.Choice(names),
+        help="The format to read, whatever the content looks like; without it, it is recognised by content.",
+    )
+
+
+_input_format_option = _format_of_input(*INPUT_FORMATS)
 _snippets_option = click.option(
     "--snippets", is_flag=True, help="In SARIF, carry the words of the note that decided an item."
 )
@@ -594,15 +610,107 @@ def query_lint(
 # ── audit and selftest ──────────────────────────────────────────────────────────────────────────
 
 
+def _sample_option(_context: click.Context, option: click.Parameter, value: str | None) -> Sample | None:
+    if value is None:
+        return None
+    from notegap.audit.select import parse_sample
+
+    try:
+        return parse_sample(value.strip())
+    except UsageError as error:
+        raise click.BadParameter(str(error), param=option) from None
+
+
+def _columns_option(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    from notegap.notes.table import FIELDS, SAID
+
+    columns = {}
+    for pair in (part for value in values for part in value.split(",") if part.strip()):
+        name, _, column = (part.strip() for part in pair.partition("="))
+        if name not in (*FIELDS, *SAID) or not column:
+            raise click.BadParameter(
+                f"write it as text=NOTE_BODY,id=NOTE_ID; what can be named is {', '.join((*FIELDS, *SAID))}",
+                param=option,
+            )
+        columns[name] = column
+    return columns
+
+
 @commands.command(name="audit", epilog=_EXIT_CODES)
-@click.argument("source", metavar="IN")
-@_note_options
-@_format_option("jsonl", "json", "sarif")
+@click.argument("sources", nargs=-1, required=True, metavar="IN...")
+@_audit_note_options
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("jsonl", "json", "sarif", "csv")),
+    default="jsonl",
+    show_default=True,
+    help="What is written to standard output, and to a file whose ending says nothing.",
+)
 @_snippets_option
-@_out_option
+@click.option(
+    "--out",
+    "outs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Write here, not to standard output; may be given again. The ending says the format: .jsonl, .json, .sarif, "
+    ".parquet, .csv, .xlsx, .duckdb, .html.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Read this many notes at most.")
+@click.option("--since", metavar="YYYY-MM-DD", callback=_date_option, help="Only notes of this day and later.")
+@click.option(
+    "--sample", metavar="N|P%", callback=_sample_option, help="Only so many notes, or such a share, drawn at random."
+)
+@click.option(
+    "--columns",
+    multiple=True,
+    callback=_columns_option,
+    metavar="FIELD=COLUMN,...",
+    help="Which columns of a table stand for which fields: text=NOTE_BODY,id=NOTE_ID.",
+)
+@click.option("--query", default="", metavar="SQL", help="What to read from IN, a DuckDB file or a database's URL.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that read side by side; one for each core unless given."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds after which a note is given up; 0 is never.",
+)
+@click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where findings are kept, so that an audit that was stopped goes on; beside the first --out unless given.",
+)
+@click.option("--fresh", is_flag=True, help="Begin anew, whatever the ledger has.")
+@click.option(
+    "--quarantine",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the rows that failed are told, without their words; beside the first --out unless given.",
+)
+@click.option("--with-text", is_flag=True, help="Carry the notes' own words in tables; without it they have none.")
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The Parquet file of an earlier audit to compare with.",
+)
+@click.option(
+    "--small-number",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="A provider with fewer notes is not shown alone.",
+)
+@click.pass_context
 def audit_command(
-    source: str,
+    context: click.Context,
+    sources: tuple[str, ...],
     codes: tuple[str, ...],
     setting: str,
     date_of_service: str | None,
@@ -611,47 +719,69 @@ def audit_command(
     input_format: str | None,
     format_: str,
     snippets: bool,
-    out: Path | None,
+    outs: tuple[Path, ...],
     limit: int | None,
+    since: str | None,
+    sample: Sample | None,
+    columns: dict[str, str],
+    query: str,
+    workers: int | None,
+    timeout: float,
+    ledger: Path | None,
+    fresh: bool,
+    quarantine: Path | None,
+    with_text: bool,
+    baseline: Path | None,
+    small_number: int,
 ) -> int:
-    """Check many notes and write one report for each, in order.
+    """Check many notes and write one report for each, in order, or tables of all findings.
 
-    IN is a folder of files in any format that `check` reads, one such file, a .jsonl or .csv file, or "-" for JSON
-    Lines on standard input. Fields and columns: id, text, codes (or code), claim_codes, setting, date_of_service;
-    --code, --setting and --date stand in where a note has none. A note that cannot be read or analyzed gives
-    {"id", "error"} in its place.
+    IN is a folder of files in any format that `check` reads, one such file, JSON Lines, CSV, Parquet, a FHIR bulk
+    export, any of these as .gz or .zip, with --query a DuckDB file or a database's URL, or "-" for standard input.
+    Fields and columns: id, text, codes (or code), claim_codes, setting, date_of_service, provider, encounter,
+    department, date; --code, --setting and --date stand in where a note has none. A note that cannot be read or
+    analyzed gives {"id", "error"} in its place.
+
+    An audit with --out that was stopped goes on when the same command is run again.
     """
-    from notegap.audit import Tally, audit
-    from notegap.notes.table import read_notes
-    from notegap.report import PIECES
+    from notegap.audit.batch import Plan, run_audit
+    from notegap.audit.select import Selection
+    from notegap.audit.writers import WriterOptions
 
-    _refuse_overwriting(source, out)
-    options = NoteOptions(
-        codes=codes,
-        setting=Setting(setting),
-        date_of_service=date_of_service,
-        max_bytes=max_bytes,
-        input_format=input_format,
+    for source, out in itertools.product(sources, outs):
+        _refuse_overwriting(source, out)
+    if len(set(outs)) < len(outs) or sources.count(STDIN) > 1:
+        raise UsageError("A file is named twice; each can be read or written once.")
+    plan = Plan(
+        sources=sources,
+        options=NoteOptions(
+            codes=codes,
+            setting=Setting(setting),
+            date_of_service=date_of_service,
+            max_bytes=max_bytes,
+            input_format=input_format,
+            columns=columns,
+        ),
+        outs=outs,
+        format_=format_,
+        format_asked=context.get_parameter_source("format_") is ParameterSource.COMMANDLINE,
+        ledger=ledger,
+        fresh=fresh,
+        quarantine=quarantine,
+        selection=Selection(since=since or "", sample=sample, limit=limit),
+        workers=workers or _cores(),
+        timeout=timeout or None,
+        query=query,
+        writing=WriterOptions(with_text=with_text, snippets=snippets, baseline=baseline, small_number=small_number),
     )
     remarks = _Remarks()
-    rows = _primed(itertools.islice(read_notes(source, options, remarks.add), limit))
-    if rows is None:
-        remarks.tell()
-        _complain(f"{_where(source)}: nothing was read, there is no note in it")
-        return NOTHING_READ
-    analyzer = _analyzer(patterns)
-    tally = Tally()
-    with output(out, left_over=_complain) as write, _progress() as show:
-        pieces = Pieces(write, format_, many=True)
-        for outcome in audit(rows, analyzer.analyze):
-            tally.add(outcome)
-            if isinstance(outcome, RowError):
-                _add_error(pieces, outcome, format_)
-            else:
-                pieces.add(PIECES[format_](outcome, _page(out, snippets=snippets)))
-            show(tally.read)
-        pieces.end()
+    tally = run_audit(plan, partial(_analyzer, patterns), say=remarks.add, tell=_complain, print_out=print_out)
     remarks.tell()
+    if tally is None:
+        _complain(f"{', '.join(map(_where, sources[:3]))}: nothing was read, there is no note in it")
+        return NOTHING_READ
+    if tally.copies:
+        _complain(tally.copies)
     _complain(str(tally))
     if tally.failed:
         return BROKEN
@@ -688,6 +818,11 @@ def trends(audits: tuple[Path, ...], small: int, format_: str, out: Path | None)
     for remark in compared.remarks:
         _complain(remark)
     return COMPLETE
+
+
+def _cores() -> int:
+    """How many processes this machine runs at once, for this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @commands.command()
@@ -786,12 +921,6 @@ def _analyzer(patterns: tuple[Path, ...]) -> Analyzer:
     return Analyzer(load_knowledge(patterns))
 
 
-def _primed(rows: Iterator[Note | RowError]) -> Iterator[Note | RowError] | None:
-    """The rows, the first of them read already; None when there is none."""
-    first = next(rows, None)
-    return None if first is None else itertools.chain((first,), rows)
-
-
 class _Remarks:
     """What was remarked of an audit's files, counted: one line for each kind, however many files."""
 
@@ -807,18 +936,6 @@ class _Remarks:
         for remark, where in self._first.items():
             others = self._count[remark] - 1
             _complain(f"{where}: {remark}" + (f" (and {others} more)" if others else ""))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """Count the notes on the terminal's last line; silent when standard error is not a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _number: None
-        return
-    try:
-        yield lambda number: click.echo(f"\r{number} notes", nl=False, err=True)
-    finally:
-        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 # ── what is printed, and where ──────────────────────────────────────────────────────────────────

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from notegap.errors import NoteError
 from notegap.model import Metadata, Part
 
 _DEEPEST = 3
 _SAYING = Callable[[str], None]
+
+
+NO_DOCUMENT = "holds no DocumentReference, only other resources"
+"""What is remarked of FHIR without a document."""
 
 
 def unsaid(_remark: str) -> None:
@@ -49,7 +54,8 @@ class Source:
     """The bytes of one file or attachment, and what is known of them.
 
     `charset` is what was declared around them (a MIME type, MSH-18); `say` takes remarks ("read as Windows-1252");
-    `depth` counts how often a document was found inside another.
+    `depth` counts how often a document was found inside another; `binaries` are the FHIR resources, by their addresses,
+    that stand elsewhere than in it.
     """
 
     data: bytes = field(repr=False)
@@ -58,6 +64,7 @@ class Source:
     charset: str = ""
     say: _SAYING = field(default=unsaid, repr=False)
     depth: int = 0
+    binaries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def inside(self, data: bytes, charset: str = "") -> Source:
         """What was found inside: an attachment, an embedded document."""

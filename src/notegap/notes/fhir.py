@@ -7,16 +7,17 @@ document in several formats, so the first that can be read is taken, the plaines
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from email.message import Message
-from typing import Any
+from typing import Any, cast
 
 from fhir.resources.R4B.documentreference import DocumentReference
 from pydantic import ValidationError
 
 from notegap.errors import NoteError
 from notegap.model import Metadata, Part
-from notegap.notes.document import Document, RowError, Source, decode_base64, iso_date
+from notegap.notes.document import NO_DOCUMENT, Document, RowError, Source, decode_base64, iso_date
 from notegap.notes.read import read_one
 from notegap.notes.text import decode
 
@@ -47,7 +48,7 @@ def read(source: Source) -> Iterator[Document | RowError]:
             found += 1
             yield from document_of(reference, source, where=where, binaries=binaries)
     if not found:
-        source.say("holds no DocumentReference, only other resources")
+        source.say(NO_DOCUMENT)
 
 
 def document_of(
@@ -57,7 +58,7 @@ def document_of(
     given = resource.get("id")
     own_id = given if isinstance(given, str) else ""
     try:
-        yield _document(resource, source, binaries or {})
+        yield _document(resource, source, ChainMap(dict(binaries or {}), cast(dict[str, Resource], source.binaries)))
     except NoteError as error:
         yield RowError(own_id, where, str(error).removeprefix(f"{source.where}: "))
 
@@ -163,8 +164,9 @@ def _metadata(reference: DocumentReference) -> Metadata:
     named = [each.display for each in coding] + [reference.type.text if reference.type else None]
     authors = reference.author or []
     return Metadata(
-        provider=next((author.display for author in authors if author.display), ""),
-        encounter=_referred(encounters[0]) if encounters else "",
+        provider=next((author.display for author in authors if author.display), "")
+        or next(filter(None, map(referred, authors)), ""),
+        encounter=referred(encounters[0]) if encounters else "",
         date=iso_date(str((period.start if period else None) or reference.date or "")),
         department=(context.practiceSetting.text if context and context.practiceSetting else None)
         or (reference.custodian.display if reference.custodian else None)
@@ -172,10 +174,12 @@ def _metadata(reference: DocumentReference) -> Metadata:
         document_type=next(filter(None, named), ""),
         type_code=(coding[0].code if coding else None) or "",
         status=reference.docStatus or reference.status or "",
-        replaces=next((_referred(relation.target) for relation in reference.relatesTo or []), ""),
+        replaces=next((referred(relation.target) for relation in reference.relatesTo or []), ""),
     )
 
 
-def _referred(reference: Any) -> str:
-    """The id in "Encounter/63f2"."""
-    return (reference.reference or "").rpartition("/")[2]
+def referred(reference: Any) -> str:
+    """The id in "Encounter/63f2", or what identifies it in "Practitioner?identifier=SYSTEM|99"."""
+    address: str = reference.reference or ""
+    _, asked, identifier = address.partition("?identifier=")
+    return identifier if asked else address.rpartition("/")[2]

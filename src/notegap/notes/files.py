@@ -38,8 +38,24 @@ def read_file(
     options = options or NoteOptions()
     where = "standard input" if source == STDIN else printable(str(source))
     name = note_id or ("stdin" if source == STDIN else printable(Path(source).name))
-    data = read_bytes(source, where, options)
+    yield from read_data(read_bytes(source, where, options), name, where, options, say=say)
+
+
+def read_data(
+    data: bytes, name: str, where: str, options: NoteOptions, *, say: Callable[[str], None] = unsaid
+) -> Iterator[Note | RowError]:
+    """The notes of a file's bytes, as `read_file` gives them: `name` is the id of an only note."""
     documents = read_documents(data, where, options.input_format, options.max_bytes, say)
+    yield from numbered(documents, name, where, options)
+
+
+def numbered(
+    documents: Iterator[Document | RowError], name: str, where: str, options: NoteOptions
+) -> Iterator[Note | RowError]:
+    """Documents as notes: an only one is named as its file, one of several has its own id or the file's with a number.
+
+    Raises `EmptyNoteError` when there is none.
+    """
     first, second = next(documents, None), next(documents, None)
     if first is None:
         raise EmptyNoteError(f"{where}: nothing to read, there is no note in it")
@@ -76,9 +92,14 @@ def read_bytes(source: str | Path, where: str, options: NoteOptions) -> bytes:
 
 
 def _bytes_of(file: BinaryIO, options: NoteOptions) -> bytes:
-    data = file.read(options.max_bytes + 1)
-    if len(data) > options.max_bytes and (options.input_format or recognize(data)) != TEXT:
-        data += file.read(options.max_bytes * (FILE_FACTOR - 1))
+    return bytes_of(file, options.input_format, options.max_bytes)
+
+
+def bytes_of(file: BinaryIO, input_format: str | None, max_bytes: int) -> bytes:
+    """The bytes of an open file; no more than tell that it is too long for its format."""
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes and (input_format or recognize(data)) != TEXT:
+        data += file.read(max_bytes * (FILE_FACTOR - 1))
     return data
 
 

@@ -20,7 +20,8 @@ from notegap.notes.loinc import section_title
 from notegap.notes.read import read_one
 from notegap.notes.text import decode
 
-_MESSAGE = re.compile(rb"(?:\A|[\r\n\x0b\x1c])[ \t]*(?=MSH[^A-Za-z0-9\s])")
+MESSAGE = re.compile(rb"(?:\A|[\r\n\x0b\x1c])[ \t]*(?=MSH[^A-Za-z0-9\s])")
+"""Where a message begins."""
 _FRAMING = re.compile(r"[\x0b\x1c]")
 _ENVELOPE = ("FHS", "BHS", "BTS", "FTS")
 # A segment begins a line; in a print-out it may also follow the end of another on the same line.
@@ -58,7 +59,7 @@ _WITHDRAWN = ("D", "W")
 
 def read(source: Source) -> Iterator[Document | RowError]:
     """The messages of a file, in order; one that is no note is a `RowError` in its place."""
-    starts = [match.end() for match in _MESSAGE.finditer(source.data)]
+    starts = [match.end() for match in MESSAGE.finditer(source.data)]
     if not starts:
         raise NoteError(f"{source.where}: is not HL7 v2, there is no MSH segment in it")
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(source.data)], strict=True), start=1):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from itertools import chain
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 from notegap.errors import EmptyNoteError, NoteError
 from notegap.notes.document import Document, Reader, RowError, Source, unsaid
@@ -31,6 +31,9 @@ READERS: Mapping[str, str] = MappingProxyType(
 
 FORMATS = (TEXT, *READERS)
 """The names that `--input-format` takes."""
+
+TABLES = ("jsonl", "csv", "parquet")
+"""The formats of tables, which `--input-format` takes where many notes are read."""
 
 FILE_FACTOR = 64
 """How many times the longest note a file may be that holds more than a note's text: pictures, markup, many notes."""
@@ -99,13 +102,17 @@ def read_documents(
     format: str | None = None,  # noqa: A002 - what it is
     max_bytes: int = MAX_BYTES,
     say: Callable[[str], None] = unsaid,
+    *,
+    binaries: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Iterator[Document | RowError]:
     """The documents of a file, in order, each one's text no longer than `max_bytes`.
 
-    `where` names the file in what is raised, `format` (one of `FORMATS`) overrides what its content shows. Raises
+    `where` names the file in what is raised, `format` (one of `FORMATS`) overrides what its content shows, `binaries`
+    are the FHIR resources that its documents' addresses may mean. Raises
     `NoteError` when the file as a whole cannot be read; a document of many that cannot is a `RowError` in its place.
     """
-    return _read(Source(data=data, where=where, max_bytes=max_bytes, say=say), format or recognize(data))
+    source = Source(data=data, where=where, max_bytes=max_bytes, say=say, binaries=binaries)
+    return _read(source, format or recognize(data))
 
 
 def read_one(source: Source, media_type: str = "") -> Document:

@@ -1,7 +1,7 @@
-"""Many notes: a folder, JSON Lines or CSV → `Note`s and `RowError`s, one at a time, in order.
+"""Tables: JSON Lines, CSV or any rows → `Note`s and `RowError`s, one at a time, in order.
 
-A row that cannot be used is given as a `RowError` in its place and the rest goes on. Only an input that cannot
-be read at all (missing, another format, no `text` column) raises. Memory is bounded by the longest note.
+A row that cannot be used is given as a `RowError` in its place and the rest goes on. Only a table that cannot
+be read at all (another format, no `text` column) raises. Memory is bounded by the longest note.
 """
 
 from __future__ import annotations
@@ -9,43 +9,40 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
-from typing import BinaryIO, TextIO
+from decimal import Decimal
+from typing import Any, BinaryIO, Protocol, TextIO
+from uuid import UUID
 
 from notegap.errors import NoteError, UsageError
 from notegap.icd10cm import normalize
-from notegap.model import Note, Setting
-from notegap.notes.document import RowError
-from notegap.notes.files import note_of, read_bytes, read_file
-from notegap.notes.read import TEXT, read_documents, recognize
+from notegap.model import Metadata, Note, Setting
+from notegap.notes.document import RowError, iso_date
+from notegap.notes.files import note_of
+from notegap.notes.read import read_documents, recognize
 from notegap.notes.text import (
     MARKS,
-    STDIN,
     NoteOptions,
-    cannot_read,
     decode,
     looks_like_cp1252,
-    no_such,
     printable,
-    refuse_impossible_name,
     refuse_other_formats,
     says_nothing,
-    stdin_bytes,
     too_long,
 )
 
 FIELDS = ("id", "text", "codes", "code", "claim_codes", "setting", "date_of_service")
-"""The fields that are read; any other is left alone."""
+"""What is read of a row beside what is known of it; any other field is left alone."""
+
+SAID = ("provider", "encounter", "department", "date")
+"""What a row may say of its note beside that: its metadata."""
 
 Saying = Callable[[str, str], None]
 """Takes where something stands and what is remarked of it ("read as Windows-1252")."""
 
-_LEFT_OUT = "left out: of no format that is read; plain text has to be named .txt"
 _DELIMITERS = (",", ";", "\t")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNDECODED = re.compile("[\udc80-\udcff]+")
@@ -57,110 +54,33 @@ class _RowRefusedError(Exception):
     """Why one row is no note; never leaves this module."""
 
 
-def _unsaid(_where: str, _remark: str) -> None:
-    pass
-
-
-def read_notes(
-    source: str | Path, options: NoteOptions | None = None, say: Saying = _unsaid
-) -> Iterator[Note | RowError]:
-    """The notes of a folder of files in any format, of one such file, of a .jsonl or .csv file, or JSON Lines ("-").
-
-    What a row leaves open (codes, claim, setting, date) is taken from `options`.
-    Raises `NoteError` when the input cannot be read at all, `UsageError` when it is of no kind that is known.
-    """
-    options = options or NoteOptions()
-    if source == STDIN:
-        return _read_stdin(options, say)
-    path = Path(source)
-    where = printable(str(source))
-    if _is_folder(path, where):
-        return _read_folder(path, where, options, say)
-    kind = path.suffix.lower()
-    if options.input_format is None and kind in (".jsonl", ".ndjson"):
-        return _read_table(path, where, options, say, csv_format=False)
-    if options.input_format is None and kind in (".csv", ".tsv"):
-        return _read_table(path, where, options, say, csv_format=True)
-    if options.input_format is None and kind != ".txt" and recognize(read_bytes(path, where, options)) == TEXT:
-        if kind == ".json":
-            raise UsageError(f"{where}: is JSON, not FHIR; give JSON Lines, one note a line, in a file named .jsonl")
-        raise UsageError(
-            f"{where}: is none of a folder, .txt, .jsonl, .csv, .tsv and the formats that are known by their content: "
-            "RTF, HTML, .docx, PDF, C-CDA, HL7 v2, FHIR"
-        )
-    return _one_file(path, printable(path.name), where, options, say)
-
-
-def _is_folder(path: Path, where: str) -> bool:
-    refuse_impossible_name(path)
-    try:
-        if path.is_dir():
-            return True
-        if path.exists():
-            return False
-    except OSError as error:
-        raise cannot_read(where, error) from None
-    raise no_such(path, where, "file or folder")
-
-
-def _read_folder(folder: Path, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
-    def refused(error: OSError) -> None:
-        raise cannot_read(printable(str(error.filename or where)), error) from None
-
-    for parent, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
-            path = Path(parent, name)
-            shown = printable(str(path))
-            if name.lower().endswith(".txt") or options.input_format or _is_note(path, shown, options):
-                yield from _one_file(path, printable(path.relative_to(folder).as_posix()), shown, options, say)
-            else:
-                say(shown, _LEFT_OUT)
-
-
-def _is_note(path: Path, where: str, options: NoteOptions) -> bool:
-    """Whether a file that is not named .txt is in a format that is known by its content, or cannot be read at all."""
-    try:
-        return recognize(read_bytes(path, where, options)) not in (TEXT, "xml")
-    except NoteError:
-        return True
-
-
-def _one_file(path: Path, note_id: str, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
-    try:
-        yield from read_file(path, options, note_id=note_id, say=lambda remark: say(where, remark))
-    except NoteError as error:
-        yield RowError(note_id, where, str(error).removeprefix(f"{where}: "))
-
-
-def _read_stdin(options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
-    if options.input_format is None:
-        yield from read_json_lines(stdin_bytes(), "stdin", options, say)
-    else:
-        yield from read_file(STDIN, options, say=lambda remark: say("standard input", remark))
-
-
-def _read_table(
-    path: Path, where: str, options: NoteOptions, say: Saying, *, csv_format: bool
-) -> Iterator[Note | RowError]:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise cannot_read(where, error) from None
-    with file:
-        rows = (
-            _csv_rows(file, path.name, options, say) if csv_format else read_json_lines(file, path.name, options, say)
-        )
-        yield from rows
+def unsaid_of(_where: str, _remark: str) -> None:
+    """Say nothing: for callers that have nobody to tell."""
 
 
 # ── JSON Lines ──────────────────────────────────────────────────────────────────────────────────
 
 
+class Neighbours(Protocol):
+    """What stands beside the documents of a FHIR export: the texts they refer to, and what is known of them."""
+
+    binaries: Mapping[str, Mapping[str, Any]]
+
+    def joined(self, note: Note) -> Note:
+        """A note with what is known of its encounter."""
+
+
 def read_json_lines(
-    file: BinaryIO, name: str, options: NoteOptions, say: Saying = _unsaid
+    file: BinaryIO,
+    name: str,
+    options: NoteOptions,
+    say: Saying = unsaid_of,
+    neighbours: Neighbours | None = None,
 ) -> Iterator[Note | RowError]:
-    """The notes of an open file of JSON Lines; `name` says where a row stands ("export.jsonl:12")."""
+    """The notes of an open file of JSON Lines; `name` says where a row stands ("export.jsonl:12").
+
+    A line may be a FHIR resource; `neighbours` is what is known of it from elsewhere.
+    """
     name = printable(name)
     limit = options.max_bytes * _JSON_GROWTH + _JSON_ROOM
     number = 0
@@ -176,7 +96,7 @@ def read_json_lines(
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip() and recognize(line) == "fhir":
-            yield from _fhir_row(line, where, options, say)
+            yield from _fhir_row(line, where, options, say, neighbours)
         elif line.strip():
             yield _json_row(line, where, options, say)
 
@@ -188,14 +108,20 @@ def _refuse_other_tables(first: bytes, name: str) -> None:
         raise NoteError(f"{name}: is {mark}; a table is read as UTF-8, save it so and try again")
 
 
-def _fhir_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+def _fhir_row(
+    line: bytes, where: str, options: NoteOptions, say: Saying, neighbours: Neighbours | None
+) -> Iterator[Note | RowError]:
     """The notes of a FHIR resource on a line of its own, as bulk exports have them."""
+    binaries = neighbours.binaries if neighbours is not None else {}
     try:
-        for document in read_documents(line, where, "fhir", options.max_bytes, lambda remark: say(where, remark)):
+        for document in read_documents(
+            line, where, "fhir", options.max_bytes, lambda remark: say(where, remark), binaries=binaries
+        ):
             if isinstance(document, RowError):
                 yield RowError(document.id or where, where, document.message)
             else:
-                yield note_of(document, document.id or where, options)
+                note = note_of(document, document.id or where, options)
+                yield note if neighbours is None else neighbours.joined(note)
     except NoteError as error:
         yield RowError(where, where, str(error).removeprefix(f"{where}: "))
 
@@ -208,7 +134,7 @@ def _skip_line(file: BinaryIO, limit: int) -> None:
 def _json_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Note | RowError:
     note_id = where
     try:
-        row = _parse_json(line, where, say)
+        row = _mapped(_parse_json(line, where, say), options)
         note_id = _id(row.get("id"), where)
         return _note(row, note_id, options)
     except _RowRefusedError as refused:
@@ -221,10 +147,53 @@ def read_row(row: object, where: str, options: NoteOptions) -> Note | RowError:
     try:
         if not isinstance(row, dict):
             raise _RowRefusedError("not a JSON object with a field `text`")
+        row = _mapped(row, options)
         note_id = _id(row.get("id"), where)
         return _note(row, note_id, options)
     except _RowRefusedError as refused:
         return RowError(note_id, where, str(refused))
+
+
+def read_values(row: Mapping[str, object], where: str, options: NoteOptions) -> Note | RowError:
+    """The note of one row of a database or a Parquet file, whose values have types of their own."""
+    note_id = where
+    try:
+        plain = {name: _plain(value) for name, value in row.items() if name in (*FIELDS, *SAID)}
+        note_id = _id(plain.get("id"), where)
+        return _note(plain, note_id, options)
+    except _RowRefusedError as refused:
+        return RowError(note_id, where, str(refused))
+
+
+def _plain(value: object) -> object:
+    """A value as JSON would have it."""
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def refuse_columns(names: Iterable[str], where: str, options: NoteOptions) -> None:
+    """Raise `NoteError` when a table with columns of these names has none for a note's text, or lacks one asked for.
+
+    The columns' own names are not repeated: without a header, the first line is a note.
+    """
+    known = set(names)
+    for column in options.columns.values():
+        if column.lower() not in known:
+            raise NoteError(f"{where}: no column is named `{column}`, as --columns says")
+    if "text" not in known and "text" not in options.columns:
+        raise NoteError(
+            f"{where}: no column is named `text`; the first line has to name the columns: {', '.join(FIELDS)}"
+        )
+
+
+def _mapped(row: Mapping[str, object], options: NoteOptions) -> Mapping[str, object]:
+    """A row whose fields have the names that are read."""
+    if not options.columns:
+        return row
+    return {**row, **{name: row.get(column) for name, column in options.columns.items()}}
 
 
 def _parse_json(line: bytes, where: str, say: Saying) -> Mapping[str, object]:
@@ -248,7 +217,8 @@ def _parse_json(line: bytes, where: str, say: Saying) -> Mapping[str, object]:
 # ── CSV ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _csv_rows(file: io.BufferedReader, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+def read_csv(file: io.BufferedReader, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
+    """The notes of an open file of CSV; `name` says where a row stands ("export.csv:12")."""
     name = printable(name)
     _refuse_other_tables(file.peek(1024), name)
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and not the file.
@@ -262,7 +232,7 @@ def _csv_lines(text: TextIO, name: str, options: NoteOptions, say: Saying) -> It
     header_line = text.readline(_JSON_ROOM)
     if not header_line.strip():
         return
-    delimiter, header = _header(header_line, name)
+    delimiter, header = _header(header_line, name, options)
     # Strict: otherwise a quote left open would take the rest of the file for one note.
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
@@ -279,16 +249,20 @@ def _csv_lines(text: TextIO, name: str, options: NoteOptions, say: Saying) -> It
             yield _csv_row(header, [_repaired(field, where, say) for field in fields], where, options)
 
 
-def _header(line: str, name: str) -> tuple[str, tuple[str, ...]]:
+def _header(line: str, name: str, options: NoteOptions) -> tuple[str, tuple[str, ...]]:
+    where = f"{name}:1"
+    wanted = options.columns.get("text", "text").lower()
     for delimiter in _DELIMITERS:
         header = tuple(field.strip().lower() for field in next(csv.reader([line], delimiter=delimiter)))
-        if "text" in header:
-            twice = sorted({field for field in header if field in FIELDS and header.count(field) > 1})
+        if wanted in header:
+            read = {*FIELDS, *(column.lower() for column in options.columns.values())}
+            twice = sorted({field for field in header if field in read and header.count(field) > 1})
             if twice:
-                raise NoteError(f"{name}:1: the column `{twice[0]}` is there twice")
+                raise NoteError(f"{where}: the column `{twice[0]}` is there twice")
+            refuse_columns(header, where, options)
             return delimiter, header
-    # The columns' names are not repeated: without a header, the first line is a note.
-    raise NoteError(f"{name}:1: no column is named `text`; the first line has to name the columns: {', '.join(FIELDS)}")
+    refuse_columns((), where, options)
+    raise NoteError(f"{where}: names no columns")
 
 
 def _repaired(value: str, where: str, say: Saying) -> str:
@@ -303,7 +277,8 @@ def _repaired(value: str, where: str, say: Saying) -> str:
 
 
 def _csv_row(header: tuple[str, ...], fields: list[str], where: str, options: NoteOptions) -> Note | RowError:
-    row: dict[str, object] = {key: value or None for key, value in zip(header, fields, strict=False)}
+    lower = replace(options, columns={field: column.lower() for field, column in options.columns.items()})
+    row = _mapped({key: value or None for key, value in zip(header, fields, strict=False)}, lower)
     note_id = where
     try:
         note_id = _id(row.get("id"), where)
@@ -327,8 +302,21 @@ def _note(row: Mapping[str, object], note_id: str, options: NoteOptions) -> Note
         codes=codes or options.codes,
         claim_codes=options.claim_codes if claim is None else claim,
         setting=_setting(row.get("setting"), options.setting),
+        metadata=_metadata(row),
     )
-    return replace(note, date_of_service=_date(row.get("date_of_service")) or options.date_of_service)
+    day = _date(row.get("date_of_service")) or note.metadata.date or options.date_of_service
+    return replace(note, date_of_service=day)
+
+
+def _metadata(row: Mapping[str, object]) -> Metadata:
+    """What a row says of its note; a value of another kind than text or a number is left alone."""
+    said = {name: row.get(name) for name in SAID}
+    plain = {name: " ".join(str(value).split()) for name, value in said.items() if _is_plain(value)}
+    return Metadata(**{**plain, "date": iso_date(plain.get("date", ""))})
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and not _SURROGATE.search(str(value))
 
 
 def _id(value: object, where: str) -> str:

@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,7 +65,10 @@ _TEXT_AGAIN = "save it as plain text (UTF-8) and try again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteOptions:
-    """What is asked of a note beside its text; the fields are those of `Note`, and how its file is to be read."""
+    """What is asked of a note beside its text; the fields are those of `Note`, and how its file is to be read.
+
+    `columns` names the columns of a table that stand for fields ("text": "NOTE_BODY").
+    """
 
     codes: tuple[str, ...] = ()
     claim_codes: tuple[str, ...] | None = None
@@ -73,6 +76,7 @@ class NoteOptions:
     date_of_service: str | None = None
     max_bytes: int = MAX_BYTES
     input_format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def decode(

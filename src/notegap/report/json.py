@@ -6,18 +6,30 @@ Fields may be added, none changes its meaning. `json_report` gives it indented, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import notegap
-from notegap.model import SCHEMA_VERSION, CodeCheck, Evidence, Finding, Mention, Note, Report, Suggestion
+from notegap.model import (
+    SCHEMA_VERSION,
+    AlertKind,
+    CodeCheck,
+    Evidence,
+    Finding,
+    Mention,
+    Note,
+    Report,
+    Severity,
+    Status,
+    Suggestion,
+)
 from notegap.report.page import Page, suggestions
 
 
 def json_report(report: Report, page: Page) -> str:
     """The report as an indented JSON object. `page` is there for the other formats' sake."""
-    return _indented(as_dict(report))
+    return indented(as_dict(report))
 
 
 def jsonl_report(report: Report, page: Page) -> str:
@@ -27,7 +39,20 @@ def jsonl_report(report: Report, page: Page) -> str:
 
 def one_line(value: object) -> str:
     """Any JSON value on one line, also for readers that take U+2028 for a line end."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _one_line(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def one_line_fast(value: object) -> str:
+    """As `one_line`, in a third of its time: for what is written by the hundred thousand."""
+    from pydantic_core import PydanticSerializationError, to_json  # not for whoever prints one report
+
+    try:
+        return _one_line(to_json(value).decode())
+    except PydanticSerializationError:
+        return one_line(value)
+
+
+def _one_line(text: str) -> str:
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085") + "\n"
 
 
@@ -48,12 +73,51 @@ def as_dict(report: Report) -> dict[str, Any]:
             {"code": pointer.code, "title": pointer.title, "evidence": _evidence(pointer.evidence)}
             for pointer in report.points_to
         ],
-    } | _metadata(report.note)
+    } | metadata_as_dict(report.note)
+
+
+def report_of(published: Mapping[str, Any], note: Note) -> Report:
+    """The codes and findings of a published report as a Report again: what SARIF prints. It has no mentions."""
+    return Report(
+        note=note,
+        code_set=published["code_set"],
+        codes_from=published["codes_from"],
+        mentions=(),
+        checks=tuple(_check_of(check) for check in published["checks"]),
+    )
+
+
+def _check_of(check: Mapping[str, Any]) -> CodeCheck:
+    return CodeCheck(
+        code=check["code"],
+        title=check["title"],
+        valid=check["valid"],
+        billable=check["billable"],
+        findings=tuple(_finding_of(finding) for finding in check["findings"]),
+        suggested_codes=tuple(check["suggested_codes"]),
+    )
+
+
+def _finding_of(finding: Mapping[str, Any]) -> Finding:
+    return Finding(
+        id=finding["id"],
+        kind=finding["kind"],
+        status=Status(finding["status"]),
+        message=finding["message"],
+        ask=finding.get("ask", ""),
+        severity=Severity(finding["severity"]) if "severity" in finding else None,
+        alert=AlertKind(finding["alert"]) if "alert" in finding else None,
+        basis=tuple(finding["basis"]),
+        evidence=tuple(Evidence(quote["start"], quote["end"], quote["text"]) for quote in finding["evidence"]),
+        codes=tuple(finding["codes"]),
+        why=finding["why"],
+        place=finding["place"],
+    )
 
 
 def json_error(note_id: str, message: str, where: str) -> str:
     """What stands in the place of a report that could not be made, indented."""
-    return _indented(_error(note_id, message, where))
+    return indented(_error(note_id, message, where))
 
 
 def jsonl_error(note_id: str, message: str, where: str) -> str:
@@ -63,7 +127,7 @@ def jsonl_error(note_id: str, message: str, where: str) -> str:
 
 def json_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
     """What was read in a note, indented."""
-    return _indented(mentions_as_dict(note, mentions))
+    return indented(mentions_as_dict(note, mentions))
 
 
 def jsonl_mentions(note: Note, mentions: Iterable[Mention], page: Page) -> str:
@@ -78,7 +142,7 @@ def mentions_as_dict(note: Note, mentions: Iterable[Mention]) -> dict[str, Any]:
         "id": note.id,
         "notegap": notegap.__version__,
         "mentions": [mention_as_dict(mention) for mention in mentions],
-    } | _metadata(note)
+    } | metadata_as_dict(note)
 
 
 def mention_as_dict(mention: Mention) -> dict[str, Any]:
@@ -100,7 +164,8 @@ def mention_as_dict(mention: Mention) -> dict[str, Any]:
     }
 
 
-def _indented(value: object) -> str:
+def indented(value: object) -> str:
+    """Any JSON value, indented."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -108,7 +173,7 @@ def _error(note_id: str, message: str, where: str) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "id": note_id, "error": {"message": message, "where": where}}
 
 
-def _metadata(note: Note) -> dict[str, Any]:
+def metadata_as_dict(note: Note) -> dict[str, Any]:
     """What the file said of the note, and where each part of the text stood in it, where it said anything."""
     said = {name: value for name, value in asdict(note.metadata).items() if value}
     return ({"metadata": said} if said else {}) | (
