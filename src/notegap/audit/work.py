@@ -200,15 +200,21 @@ _WORKER = _Worker()
 """What a process builds once, for all notes it is given."""
 
 
-def _prepare(build: Build, timeout: float | None) -> None:
+def prepared(build: Build) -> Analyzes:
+    """An analyzer for a process that does nothing else than analyze: quiet, and as quick with its first note."""
     # A library's warning or log line may quote what it was given.
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
-    _WORKER.analyzer, _WORKER.timeout = build(), timeout
+    analyzer = build()
     # The first note would wait for what is built when it is first needed.
-    analyzed(_WARM, _WORKER.analyzer, None)
+    analyzed(_WARM, analyzer, None)
     gc.collect()
     gc.freeze()
+    return analyzer
+
+
+def _prepare(build: Build, timeout: float | None) -> None:
+    _WORKER.analyzer, _WORKER.timeout = prepared(build), timeout
 
 
 def _work(note: Note) -> Done:

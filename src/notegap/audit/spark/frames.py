@@ -1,0 +1,238 @@
+"""The audit as Spark sees it: a DataFrame of notes in, the flat table out, every note analyzed once and where it is.
+
+The notes are analyzed partition by partition. What follows moves what was found and no word of a note, unless text was
+asked for: once by the note's key and its bands, which brings together what is the same or nearly so, and once by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from notegap.audit.batch import rules_of
+from notegap.audit.spark.worker import (
+    LIST,
+    OTHER,
+    READ_SCHEMA,
+    STRING,
+    TOO_LONG,
+    Work,
+    analyze,
+    compare,
+    told_schema,
+)
+from notegap.icd10cm import normalize
+from notegap.model import Setting
+from notegap.notes.table import FIELDS, SAID, refuse_columns
+from notegap.notes.text import MAX_BYTES, NoteOptions, printable
+
+if TYPE_CHECKING:
+    from notegap.analyzer import Analyzer
+
+    # Spark's two kinds of DataFrame, its own and that of Spark Connect, have this in common.
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+_CODES = frozenset({"codes", "code", "claim_codes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """Makes the analyzer that knows what is shipped, and folders of one's own; equal ones make the same."""
+
+    folders: tuple[str, ...] = ()
+
+    def __call__(self) -> Analyzer:
+        """Build it."""
+        from notegap.analyzer import Analyzer
+        from notegap.knowledge import load_knowledge
+
+        return Analyzer(load_knowledge([Path(folder) for folder in self.folders]))
+
+
+def audit(
+    df: DataFrame,
+    *,
+    codes: Sequence[str] = (),
+    setting: Setting | str = Setting.OUTPATIENT,
+    date_of_service: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    patterns: Sequence[str | Path] = (),
+    timeout: float | None = 60,
+    max_bytes: int = MAX_BYTES,
+    with_text: bool = False,
+) -> DataFrame:
+    """The flat table of an audit of the notes in `df`: the columns of `notegap audit --out x.parquet`, row for row.
+
+    The columns of `df` are those of any table: `text`, and where there are such `id`, `codes`, `claim_codes`, `setting`,
+    `date_of_service`, `provider`, `encounter`, `department`, `date`; `columns` maps them to other names. `codes`,
+    `setting` and `date_of_service` stand in where a note has none. `row` numbers the notes and `source` names where they
+    are from; without `row` they are numbered in the order in which they stand, with gaps from partition to partition.
+
+    `patterns` are folders of one's own that every worker has, too. A note is given up after `timeout` seconds.
+    `with_text` adds the columns `quotes` and `text`. The result is in the order of `row`, from partition to partition.
+    """
+    options = NoteOptions(
+        codes=tuple(dict.fromkeys(map(normalize, codes))),
+        setting=Setting(setting),
+        date_of_service=date_of_service,
+        max_bytes=max_bytes,
+        columns=dict(columns or {}),
+    )
+    build = Patterns(tuple(map(str, patterns)))
+    work = Work(
+        build=build,
+        rules=rules_of(build().knowledge),
+        options=options,
+        timeout=timeout or None,
+        with_text=with_text,
+        words=with_text,
+    )
+    return flat(audited(prepared(df, options), work))
+
+
+def audited(notes: DataFrame, work: Work) -> DataFrame:
+    """What came of each of the `prepared` notes: its number, itself as JSON, its rows of the flat table; in order."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
+
+    read = notes.mapInPandas(partial(analyze, work=work), READ_SCHEMA)
+    of_its_kind = Window.partitionBy("slot").orderBy("row")
+    first = F.first(F.struct("row", "signature", "report", "error")).over(of_its_kind)
+    compared = (
+        read.withColumn("first_", first)
+        .select(
+            "row",
+            "note",
+            "text",
+            F.col("first_.row").alias("first"),
+            F.col("first_.signature").alias("signature"),
+            F.col("first_.report").alias("report"),
+            F.col("first_.error").alias("error"),
+        )
+        # A band says something only where another row had it first.
+        .where("note IS NOT NULL OR first < row")
+    )
+    together = compared.repartitionByRange("row").sortWithinPartitions("row")
+    return together.mapInPandas(partial(compare, work=work), told_schema(work))
+
+
+def flat(told: DataFrame) -> DataFrame:
+    """The rows of the flat table of what was told of notes."""
+    return told.selectExpr("inline(rows)")
+
+
+def prepared(df: DataFrame, options: NoteOptions, *, name: str = "the table") -> DataFrame:
+    """The notes of a table, each column as the workers read it: bytes, with what kind of value they are.
+
+    Types that Arrow does not have, and bytes that are no text, would stop everything where they are one row's fault.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    lower = {column.lower(): column for column in df.columns}
+    refuse_columns(lower, name, options)
+    named = {field: lower[field] for field in (*FIELDS, *SAID) if field in lower}
+    named |= {field: lower[column.lower()] for field, column in options.columns.items()}
+    kinds = {field.name: field.dataType.simpleString() for field in df.schema.fields}
+    row = _column(lower["row"]).cast("bigint") if "row" in lower else F.monotonically_increasing_id() + 1
+    source = _column(lower["source"]).cast("string") if "source" in lower else F.lit("")
+    if "where" in lower:
+        where = _column(lower["where"]).cast("string")
+    else:
+        where = F.concat(F.when(source == "", "row ").otherwise(F.concat(source, F.lit(":"))), row.cast("string"))
+    return df.select(
+        row.alias("row"),
+        F.coalesce(source, F.lit("")).alias("source"),
+        F.coalesce(where, F.concat(F.lit("row "), row.cast("string"))).alias("where"),
+        *(_told(field, column, kinds[column], options).alias(field) for field, column in named.items()),
+    )
+
+
+def _column(name: str) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    # In backquotes, as it may have a dot in it.
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _told(field: str, name: str, kind: str, options: NoteOptions) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    column = _column(name)
+    if kind.startswith(("string", "varchar", "char", "date", "timestamp")) or _is_said_as_text(field, kind):
+        told = _marked(STRING, column.cast("string").cast("binary"))
+        if field == "text":
+            told = F.when(F.octet_length(column) > options.max_bytes, F.lit(bytearray(TOO_LONG))).otherwise(told)
+    elif kind == "array<string>" and field in _CODES:
+        told = _marked(LIST, F.to_json(column).cast("binary"))
+    else:
+        told = F.lit(bytearray(OTHER))
+    return F.when(column.isNotNull(), told)
+
+
+def _is_said_as_text(field: str, kind: str) -> bool:
+    numbers = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
+    return field in ("id", *SAID) and kind.startswith(numbers)
+
+
+def _marked(kind: bytes, value: Column) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return F.concat(F.lit(bytearray(kind)), value)
+
+
+# ── Parquet ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_parquet(spark: SparkSession, path: str, options: NoteOptions, *, after: int = 0) -> tuple[DataFrame, int]:
+    """The `prepared` notes of a file or folder of Parquet, numbered in the files' order, and the last number.
+
+    The files of a folder are read in the order of their names. The numbers go on from `after`.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    table = spark.read.parquet(path)
+    place = F.col("_metadata.file_path").alias("file_")
+    line = (F.col("_metadata.row_index") + 1).alias("line_")
+    counts = table.select(place, line).groupBy("file_").agg(F.max("line_").alias("count_")).collect()
+    files = []
+    for file, count in sorted((record["file_"], record["count_"]) for record in counts):
+        files.append((file, _source(file, path), after))
+        after += count
+    if not files:
+        return prepared(table.withColumns({"row": F.lit(0), "source": F.lit("")}), options, name=printable(path)), after
+    # Its own columns of these names, if it has any, do not count.
+    places = spark.createDataFrame(files, "file_ string, source_ string, after_ bigint")
+    own = [name for name in table.columns if name.lower() not in ("row", "source", "where")]
+    numbered = (
+        table.select(*map(_column, own), place, line)
+        .join(F.broadcast(places), "file_")
+        .withColumns(
+            {
+                "row": F.col("after_") + F.col("line_"),
+                "source": F.col("source_"),
+                "where": F.concat("source_", F.lit(":"), F.col("line_").cast("string")),
+            }
+        )
+    )
+    return prepared(numbered, options, name=printable(Path(path).name)), after
+
+
+def _source(file: str, path: str) -> str:
+    """What a file is called: by its name, or by its place in the folder that was named."""
+    whole = Path(unquote(urlsplit(file).path))
+    folder = Path(unquote(urlsplit(path).path)) if "://" in path else Path(path).resolve()
+    if whole == folder or not whole.is_relative_to(folder):
+        return printable(whole.name)
+    return printable(whole.relative_to(folder).as_posix())
+
+
+def staged(spark: SparkSession, path: Path) -> DataFrame:
+    """The notes that were read elsewhere and `kept` in a file of Parquet."""
+    kept: DataFrame = spark.read.parquet(path.resolve().as_uri()).selectExpr("row", "source", "'' AS `where`", "kept")
+    return kept
+
+
