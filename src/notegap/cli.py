@@ -707,6 +707,16 @@ def _columns_option(_context: click.Context, option: click.Parameter, values: tu
     show_default=True,
     help="A provider with fewer notes is not shown alone.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(("local", "spark")),
+    default="local",
+    show_default=True,
+    help="What does the work: processes of this machine, or Apache Spark.",
+)
+@click.option(
+    "--master", metavar="URL", help="The Spark to work on: local[4], spark://HOST:7077, yarn; else this machine."
+)
 @click.pass_context
 def audit_command(
     context: click.Context,
@@ -733,6 +743,8 @@ def audit_command(
     with_text: bool,
     baseline: Path | None,
     small_number: int,
+    engine: str,
+    master: str | None,
 ) -> int:
     """Check many notes and write one report for each, in order, or tables of all findings.
 
@@ -752,6 +764,8 @@ def audit_command(
         _refuse_overwriting(source, out)
     if len(set(outs)) < len(outs) or sources.count(STDIN) > 1:
         raise UsageError("A file is named twice; each can be read or written once.")
+    if master is not None and engine != "spark":
+        raise UsageError("--master names a Spark: it goes with --engine spark.")
     plan = Plan(
         sources=sources,
         options=NoteOptions(
@@ -775,7 +789,15 @@ def audit_command(
         writing=WriterOptions(with_text=with_text, snippets=snippets, baseline=baseline, small_number=small_number),
     )
     remarks = _Remarks()
-    tally = run_audit(plan, partial(_analyzer, patterns), say=remarks.add, tell=_complain, print_out=print_out)
+    if engine == "spark":
+        from notegap.audit.spark.engine import run_on_spark
+        from notegap.audit.spark.frames import Patterns
+
+        build = Patterns(tuple(str(folder.resolve()) for folder in patterns))
+        at = master or f"local[{plan.workers}]"
+        tally = run_on_spark(plan, build, master=at, say=remarks.add, tell=_complain, print_out=print_out)
+    else:
+        tally = run_audit(plan, partial(_analyzer, patterns), say=remarks.add, tell=_complain, print_out=print_out)
     remarks.tell()
     if tally is None:
         _complain(f"{', '.join(map(_where, sources[:3]))}: nothing was read, there is no note in it")

@@ -110,7 +110,7 @@ def run_audit(
             query=plan.query,
             timeout=plan.timeout,
             covers=lambda code: analyzer().knowledge.checklist(code) is not None,
-            skip=_ours(plan, ledger, quarantine),
+            skip=ours(plan, ledger, quarantine),
             elsewhere=lambda: pools[0].read if pools else None,
             took=shown.took,
         )
@@ -135,9 +135,9 @@ def run_audit(
                 workers = stack.enter_context(Pool(build, plan.workers, plan.timeout))
                 pools.append(workers)
             kept = stack.enter_context(Ledger(ledger, fresh=plan.fresh))
-            run = _Run(plan, stack, tell, print_out, shown)
+            run = Writing(plan, stack, tell, print_out, shown)
             if quarantine is not None:
-                run.quarantine = stack.enter_context(_Quarantine(quarantine))
+                run.quarantine = stack.enter_context(Quarantine(quarantine))
             audited = audit_rows(
                 chain(first, rows),
                 workers,
@@ -159,27 +159,27 @@ def _unheard(_size: int) -> None:
     pass
 
 
-def _ours(plan: Plan, *others: Path | None) -> frozenset[Path]:
+def ours(plan: Plan, *others: Path | None) -> frozenset[Path]:
     """The files this audit writes: an audit of the folder they stand in does not read them."""
     named = [path.resolve() for path in (*plan.outs, *others) if path is not None]
     endings = ("", ".partial", "-wal", "-shm", "-journal")
     return frozenset(path.with_name(f"{path.name}{ending}") for path in named for ending in endings)
 
 
-class _Run:
-    """The writing side of one audit."""
+class Writing:
+    """The writing side of one audit; without `print_out` nothing is printed where no file is named."""
 
     def __init__(
         self,
         plan: Plan,
         stack: ExitStack,
         tell: Callable[[str], None],
-        print_out: Callable[[str], None],
+        print_out: Callable[[str], None] | None,
         shown: Progress,
     ) -> None:
         self.seen = Seen()
         stack.callback(self.seen.close)
-        self.quarantine: _Quarantine | None = None
+        self.quarantine: Quarantine | None = None
         self._shown = shown
         formats = {out: plan.format_of(out) for out in plan.outs}
         # SARIF tells places by line and column.
@@ -193,13 +193,16 @@ class _Run:
         tables = [out for out, format_ in formats.items() if format_ not in REPORTS]
         if tables:
             self._writers.append(stack.enter_context(open_tables(tables, plan.writing, tell)))
-        if not plan.outs and plan.format_ in REPORTS:
+        if print_out is None or plan.outs:
+            return
+        if plan.format_ in REPORTS:
             self._reports = [Reports(print_out, plan.format_, plan.writing)]
             self._writers = [*self._reports]
-        elif not plan.outs:
+        else:
             self._writers = [stack.enter_context(print_table(print_out, plan.writing, tell))]
 
     def write(self, audited: Iterator[AuditedNote]) -> Tally:
+        """Write the notes, and count them."""
         tally = Tally()
         for note in audited:
             tally.count(note, repeated=self.seen.id_again(note.id))
@@ -213,7 +216,7 @@ class _Run:
         return tally
 
 
-class _Quarantine:
+class Quarantine:
     """A file of the rows that failed and why, never with a word of them; there is none when no row did."""
 
     def __init__(self, path: Path) -> None:

@@ -6,6 +6,7 @@ asked for: once by the note's key and its bands, which brings together what is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,10 +32,9 @@ from notegap.notes.table import FIELDS, SAID, refuse_columns
 from notegap.notes.text import MAX_BYTES, NoteOptions, printable
 
 if TYPE_CHECKING:
-    from notegap.analyzer import Analyzer
-
-    # Spark's two kinds of DataFrame, its own and that of Spark Connect, have this in common.
     from pyspark.sql import Column, DataFrame, SparkSession
+
+    from notegap.analyzer import Analyzer
 
 _CODES = frozenset({"codes", "code", "claim_codes"})
 
@@ -67,10 +67,10 @@ def audit(
 ) -> DataFrame:
     """The flat table of an audit of the notes in `df`: the columns of `notegap audit --out x.parquet`, row for row.
 
-    The columns of `df` are those of any table: `text`, and where there are such `id`, `codes`, `claim_codes`, `setting`,
-    `date_of_service`, `provider`, `encounter`, `department`, `date`; `columns` maps them to other names. `codes`,
-    `setting` and `date_of_service` stand in where a note has none. `row` numbers the notes and `source` names where they
-    are from; without `row` they are numbered in the order in which they stand, with gaps from partition to partition.
+    The columns of `df` are those of any table: `text`, and where there are such `id`, `codes`, `claim_codes`,
+    `setting`, `date_of_service`, `provider`, `encounter`, `department`, `date`; `columns` maps them to other names.
+    `codes`, `setting` and `date_of_service` stand in where a note has none. `row` numbers the notes and `source` names
+    where they are from; without `row` they are numbered as they stand, with gaps from partition to partition.
 
     `patterns` are folders of one's own that every worker has, too. A note is given up after `timeout` seconds.
     `with_text` adds the columns `quotes` and `text`. The result is in the order of `row`, from partition to partition.
@@ -187,26 +187,28 @@ def _marked(kind: bytes, value: Column) -> Column:
 # ── Parquet ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_parquet(spark: SparkSession, path: str, options: NoteOptions, *, after: int = 0) -> tuple[DataFrame, int]:
+def read_parquet(spark: SparkSession, path: Path, options: NoteOptions, *, after: int = 0) -> tuple[DataFrame, int]:
     """The `prepared` notes of a file or folder of Parquet, numbered in the files' order, and the last number.
 
     The files of a folder are read in the order of their names. The numbers go on from `after`.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    table = spark.read.parquet(path)
+    name = printable(path.name)
+    table = spark.read.parquet(_address(path))
     place = F.col("_metadata.file_path").alias("file_")
     line = (F.col("_metadata.row_index") + 1).alias("line_")
     counts = table.select(place, line).groupBy("file_").agg(F.max("line_").alias("count_")).collect()
     files = []
-    for file, count in sorted((record["file_"], record["count_"]) for record in counts):
-        files.append((file, _source(file, path), after))
+    # By their names as such: an address has other characters in it.
+    for file, address, count in sorted((unquote(urlsplit(each[0]).path), *each) for each in counts):
+        files.append((address, _source(Path(file), path.resolve()), after))
         after += count
     if not files:
-        return prepared(table.withColumns({"row": F.lit(0), "source": F.lit("")}), options, name=printable(path)), after
-    # Its own columns of these names, if it has any, do not count.
+        return prepared(table.withColumn("row", F.lit(0)), options, name=name), after
     places = spark.createDataFrame(files, "file_ string, source_ string, after_ bigint")
-    own = [name for name in table.columns if name.lower() not in ("row", "source", "where")]
+    # Its own columns of these names, if it has any, do not count.
+    own = [column for column in table.columns if column.lower() not in ("row", "source", "where")]
     numbered = (
         table.select(*map(_column, own), place, line)
         .join(F.broadcast(places), "file_")
@@ -218,21 +220,20 @@ def read_parquet(spark: SparkSession, path: str, options: NoteOptions, *, after:
             }
         )
     )
-    return prepared(numbered, options, name=printable(Path(path).name)), after
+    return prepared(numbered, options, name=name), after
 
 
-def _source(file: str, path: str) -> str:
+def _address(path: Path) -> str:
+    """A path as Hadoop wants it, with nothing in it that stands for other names."""
+    return re.sub(r"[\\\[\]{}*?]", r"\\\g<0>", f"file://{path.resolve()}")
+
+
+def _source(file: Path, path: Path) -> str:
     """What a file is called: by its name, or by its place in the folder that was named."""
-    whole = Path(unquote(urlsplit(file).path))
-    folder = Path(unquote(urlsplit(path).path)) if "://" in path else Path(path).resolve()
-    if whole == folder or not whole.is_relative_to(folder):
-        return printable(whole.name)
-    return printable(whole.relative_to(folder).as_posix())
+    return printable(file.name if file == path else file.relative_to(path).as_posix())
 
 
 def staged(spark: SparkSession, path: Path) -> DataFrame:
     """The notes that were read elsewhere and `kept` in a file of Parquet."""
-    kept: DataFrame = spark.read.parquet(path.resolve().as_uri()).selectExpr("row", "source", "'' AS `where`", "kept")
-    return kept
-
-
+    notes: DataFrame = spark.read.parquet(_address(path)).selectExpr("row", "source", "'' AS `where`", "kept")
+    return notes
