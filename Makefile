@@ -36,7 +36,7 @@ demo: $(INSTALLED)
 	@$(BIN)/notegap check $(SAMPLE) --code M24.28 || test $$? -eq 1
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -99,7 +99,9 @@ def audited(notes: DataFrame, work: Work) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 
-    read = notes.mapInPandas(partial(analyze, work=work), READ_SCHEMA)
+    # Moved, whether Spark sees the need or not: what comes after is done again where ranges of rows are sampled, what
+    # stands before is not.
+    read = notes.mapInPandas(partial(analyze, work=work), READ_SCHEMA).repartition("slot")
     of_its_kind = Window.partitionBy("slot").orderBy("row")
     first = F.first(F.struct("row", "signature", "report", "error")).over(of_its_kind)
     compared = (

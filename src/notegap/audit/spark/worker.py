@@ -15,6 +15,8 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic_core import from_json, to_json
+
 from notegap.audit.batch import Auditor, rules_of
 from notegap.audit.ledger import key_of, unpacked
 from notegap.audit.near import bands, nearest
@@ -110,7 +112,7 @@ def _note_of(said: Mapping[str, Any]) -> Note:
 
 def audited_of(told: str) -> AuditedNote:
     """The audited note that `compare` told as JSON."""
-    said = json.loads(told)
+    said = from_json(told)
     claim = said.pop("claim_codes")
     return AuditedNote(
         **{**said, "outcome": Outcome(said["outcome"]), "claim_codes": None if claim is None else tuple(claim)}
@@ -226,7 +228,7 @@ def compare(frames: Iterable[DataFrame], *, work: Work) -> Iterator[DataFrame]:
 
 
 def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> AuditedNote:
-    owns = [record for record in records if record[1] is not None]
+    owns = [record for record in records if isinstance(record[1], str)]
     if len(owns) != 1:
         raise NotegapError("the column `row` has the same number twice")
     _, told, text, first, signature, report, error = owns[0]
@@ -234,11 +236,11 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
     place = {"row": int(row), "source": own["source"], "rules": work.rules}
     if "error" in own:
         return from_error(RowError(**own["error"]), **place)
-    note = replace(_note_of(own["note"]), text=text or "")
+    note = replace(_note_of(own["note"]), text=text if isinstance(text, str) else "")
     if error:
         audited = from_error(RowError(note.id, f"row {row}", error), note, **place)
     else:
-        others = {(int(record[3]), record[4]) for record in records if record[1] is None}
+        others = {(int(record[3]), record[4]) for record in records if record is not owns[0]}
         near = nearest(signature, others) if first == row else None
         audited = from_report(
             note,
@@ -247,6 +249,7 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
             duplicate_of=None if first == row else int(first),
             near_duplicate_of=near[0] if near else None,
             similarity=near[1] if near else None,
+            note_hash=own["hash"],
             with_text=work.words,
         )
     # The text it would be the hash of need not be here.
@@ -256,7 +259,7 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
 def _told(note: AuditedNote, work: Work) -> tuple[Any, ...]:
     said = {part.name: getattr(note, part.name) for part in fields(note)} if work.notes else None
     rows = list(flat_rows(note, with_text=work.with_text)) if work.rows else None
-    return note.row, None if said is None else json.dumps(said), rows
+    return note.row, None if said is None else to_json(said).decode(), rows
 
 
 # ── frames ──────────────────────────────────────────────────────────────────────────────────────
