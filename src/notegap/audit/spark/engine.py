@@ -71,9 +71,10 @@ def run_on_spark(
             rows=bool(files.flat),
             notes=True,
         )
-        notes = _direct(spark, plan) if direct else staged(spark, folder / "input.parquet")
         done = folder / "notes"
-        audited(notes, work).write.parquet(f"file://{done}")
+        with _small_pieces(spark):
+            notes = _direct(spark, plan) if direct else staged(spark, folder / "input.parquet")
+            audited(notes, work).write.parquet(f"file://{done}")
         parts = sorted(done.glob("part-*.parquet"))
         quarantine = plan.beside(plan.quarantine, ".quarantine.jsonl")
         if quarantine is not None:
@@ -175,6 +176,26 @@ def _has_nanoseconds(file: Path) -> bool:
     except (pa.ArrowException, OSError):
         return True
     return any(pa.types.is_timestamp(kind) and kind.unit == "ns" for kind in schema.types)
+
+
+@contextmanager
+def _small_pieces(spark: SparkSession) -> Iterator[None]:
+    """Let files be read in many pieces: a note takes a worker longer than Spark expects of its few bytes."""
+    pieces = {
+        "spark.sql.files.minPartitionNum": str(_PARTITIONS * spark.sparkContext.defaultParallelism),
+        "spark.sql.files.openCostInBytes": "16384",
+    }
+    before = {name: spark.conf.get(name, None) for name in pieces}
+    for name, value in pieces.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, known in before.items():
+            if known is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, known)
 
 
 def _direct(spark: SparkSession, plan: Plan) -> DataFrame:
