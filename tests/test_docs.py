@@ -43,6 +43,7 @@ DOCUMENTS = [
     "benchmarks/README.md",
     "docs/audit.md",
     "docs/auditing.md",
+    "docs/audit-spark.md",
     "docs/configuration.md",
     "docs/deployment.md",
     "docs/hl7.md",

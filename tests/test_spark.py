@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -292,6 +293,25 @@ def test_what_would_be_wrong_for_all_stops_it(spark: Any, notes: list[Any], buil
     work = replace(asked(quick), build=build)
     with pytest.raises(NotegapError, match=said), telling():
         on_spark(spark.createDataFrame(notes, SCHEMA), work)
+
+
+def test_the_notebook_in_the_document_runs(spark: Any) -> None:
+    shown = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "audit-spark.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(shown) == 2
+    spark.sql("CREATE DATABASE clinic")
+    notes = [("n1", "Chronic ligamentous laxity of the lumbar spine on MRI.", "spine"), ("n2", None, "spine")]
+    spark.createDataFrame(notes, "note_id string, note_body string, department string").write.saveAsTable(
+        "clinic.notes"
+    )
+    named: dict[str, Any] = {"spark": spark}
+    for block in shown:
+        exec(block, named)
+    opened = {(record["code"], record["item"]) for record in named["open_items"].collect()}
+    assert {("M24.28", "ligament"), ("M24.28", "mechanism")} <= opened
+    assert [(record["note_id"], record["error"]) for record in named["failed"].collect()] == [("n2", "has no `text`")]
+    spark.sql("DROP DATABASE clinic CASCADE")
 
 
 # ── the command ─────────────────────────────────────────────────────────────────────────────────

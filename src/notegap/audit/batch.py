@@ -25,7 +25,7 @@ from notegap.audit.work import Analyzes, Here, Pool, Workers
 from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
 from notegap.model import Knowledge
-from notegap.notes.inputs import How, read_rows, size_of
+from notegap.notes.inputs import How, Row, read_rows, size_of
 from notegap.notes.table import Saying, unsaid_of
 from notegap.notes.text import STDIN, NoteOptions, printable
 from notegap.report.json import one_line
@@ -99,9 +99,7 @@ def run_audit(
     once, `print_out` what goes to standard output. Raises `NotegapError` when an input cannot be read at all or an
     output cannot be written; what the ledger has by then is kept.
     """
-    sampled = plan.selection.sample is not None and plan.selection.sample.number is not None
-    if sampled and STDIN in plan.sources:
-        raise UsageError("--sample: standard input can be read only once; give a share of it (5%)")
+    refuse_reading_twice(plan)
     analyzer = cache(build)
     ledger, quarantine = plan.beside(plan.ledger, ".ledger"), plan.beside(plan.quarantine, ".quarantine.jsonl")
     pools: list[Pool] = []
@@ -114,12 +112,7 @@ def run_audit(
             elsewhere=lambda: pools[0].read if pools else None,
             took=shown.took,
         )
-        rows = plan.selection.of(
-            lambda quiet: read_rows(
-                plan.sources, plan.options, replace(how, took=_unheard) if quiet else how, unsaid_of if quiet else say
-            ),
-            lambda count: tell(f"{count} without a date, kept whatever --since says"),
-        )
+        rows = chosen_rows(plan, how, say, tell)
         # Read before anything is built or written: there may be nothing to do.
         first = list(islice(rows, _FEW))
         if not first:
@@ -155,8 +148,25 @@ def run_audit(
                 raise
 
 
+def chosen_rows(plan: Plan, how: How, say: Saying, tell: Callable[[str], None]) -> Iterator[Row]:
+    """The rows of the plan's inputs that are audited, as they are read."""
+    return plan.selection.of(
+        lambda quiet: read_rows(
+            plan.sources, plan.options, replace(how, took=_unheard) if quiet else how, unsaid_of if quiet else say
+        ),
+        lambda count: tell(f"{count} without a date, kept whatever --since says"),
+    )
+
+
 def _unheard(_size: int) -> None:
     pass
+
+
+def refuse_reading_twice(plan: Plan) -> None:
+    """Raise `UsageError` where a number of notes is to be drawn from what can be read only once."""
+    sampled = plan.selection.sample is not None and plan.selection.sample.number is not None
+    if sampled and STDIN in plan.sources:
+        raise UsageError("--sample: standard input can be read only once; give a share of it (5%)")
 
 
 def ours(plan: Plan, *others: Path | None) -> frozenset[Path]:

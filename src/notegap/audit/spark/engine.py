@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import notegap
-from notegap.audit.batch import Auditor, Plan, Quarantine, Writing, ours, rules_of
+from notegap.audit.batch import Auditor, Plan, Quarantine, Writing, chosen_rows, ours, refuse_reading_twice, rules_of
 from notegap.audit.progress import progress
 from notegap.audit.rows import AuditedNote, columns
 from notegap.audit.run import Tally
@@ -22,7 +22,7 @@ from notegap.audit.spark.frames import audited, read_parquet, staged
 from notegap.audit.spark.session import need_spark, session, telling
 from notegap.audit.spark.worker import Work, audited_of, kept
 from notegap.errors import NotegapError, UsageError
-from notegap.notes.inputs import How, Row, read_rows, size_of
+from notegap.notes.inputs import How, Row, size_of
 from notegap.notes.table import Saying
 from notegap.notes.text import STDIN, printable
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
+_QUARANTINE = ".quarantine.jsonl"
 _ROWS = 64  # notes in a group of rows: what Spark can give to a worker at a time
 _CHARACTERS = 4_000_000
 _PARTITIONS = 8  # for each core, so that none waits long for the last
@@ -76,7 +77,7 @@ def run_on_spark(
             notes = _direct(spark, plan) if direct else staged(spark, folder / "input.parquet")
             audited(notes, work).write.parquet(f"file://{done}")
         parts = sorted(done.glob("part-*.parquet"))
-        quarantine = plan.beside(plan.quarantine, ".quarantine.jsonl")
+        quarantine = plan.beside(plan.quarantine, _QUARANTINE)
         if quarantine is not None:
             writing.quarantine = stack.enter_context(Quarantine(quarantine))
         tally = writing.write(_audited(parts))
@@ -86,6 +87,7 @@ def run_on_spark(
 
 
 def _refuse(plan: Plan) -> None:
+    refuse_reading_twice(plan)
     if plan.ledger is not None or plan.fresh:
         raise UsageError("--ledger and --fresh are for the local engine; Spark keeps no ledger and begins anew")
 
@@ -232,13 +234,10 @@ def _stage(plan: Plan, analyzer: Callable[[], Auditor], path: Path, say: Saying,
             query=plan.query,
             timeout=plan.timeout,
             covers=lambda code: analyzer().knowledge.checklist(code) is not None,
-            skip=ours(plan, path),
+            skip=ours(plan, plan.beside(plan.quarantine, _QUARANTINE)),
             took=shown.took,
         )
-        rows = plan.selection.of(
-            lambda: read_rows(sources, plan.options, how, say),
-            lambda count: tell(f"{count} without a date, kept whatever --since says"),
-        )
+        rows = chosen_rows(replace(plan, sources=sources), how, say, tell)
         with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False) as writer:
             for some in _groups_of(rows):
                 number += len(some)

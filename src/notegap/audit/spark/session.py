@@ -120,7 +120,8 @@ def telling() -> Iterator[None]:
         yield
     except (PySparkException, Py4JError) as error:
         said = _OURS.search(str(error))
-        condition = error.getCondition() if isinstance(error, PySparkException) else None
+        # Spark 3.5 calls it otherwise.
+        condition = getattr(error, "getCondition", getattr(error, "getErrorClass", str))()
         problem = said["said"] if said else f"Spark gave up ({condition or type(error).__name__})"
     else:
         return

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json, to_json
 
+from notegap.audit.bare import Published
 from notegap.audit.batch import Auditor, rules_of
-from notegap.audit.ledger import key_of, unpacked
+from notegap.audit.ledger import key_of
 from notegap.audit.near import bands, nearest
 from notegap.audit.rows import AuditedNote, Outcome, columns, flat_rows, from_error, from_report, hash_of
 from notegap.audit.work import Analyzes, Done, analyzed, prepared
 from notegap.errors import NotegapError, crash_site
-from notegap.model import Metadata, Note, Setting
+from notegap.model import Metadata, Note, Part, Setting
 from notegap.notes.document import RowError
 from notegap.notes.inputs import Row
 from notegap.notes.table import FIELDS, SAID, read_values
@@ -106,6 +107,7 @@ def _note_of(said: Mapping[str, Any]) -> Note:
             "claim_codes": None if claim is None else tuple(claim),
             "setting": Setting(said["setting"]),
             "metadata": Metadata(**said["metadata"]),
+            "parts": tuple(Part(**part) for part in said["parts"]),
         }
     )
 
@@ -204,7 +206,8 @@ def _records(row: Row, done: _Remembering, work: Work) -> Iterator[tuple[Any, ..
     note_hash = hash_of(note.text)
     key = key_of(note, note_hash, work.rules)
     found = done.of(note, key)
-    own |= {"hash": note_hash, "note": asdict(replace(note, text=""))}
+    # Titles of its parts are words of it.
+    own |= {"hash": note_hash, "note": asdict(replace(note, text="", parts=note.parts if work.words else ()))}
     text = note.text if work.words and not found.error else None
     yield b"k" + key, row.number, json.dumps(own), text, found.signature, found.report, found.error
     for band in bands(found.signature):
@@ -244,7 +247,7 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
         near = nearest(signature, others) if first == row else None
         audited = from_report(
             note,
-            unpacked(report, note),
+            Published(report, note),
             **place,
             duplicate_of=None if first == row else int(first),
             near_duplicate_of=near[0] if near else None,
@@ -258,6 +261,8 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
 
 def _told(note: AuditedNote, work: Work) -> tuple[Any, ...]:
     said = {part.name: getattr(note, part.name) for part in fields(note)} if work.notes else None
+    if said is not None and note.report is not None:
+        said["report"] = dict(note.report)
     rows = list(flat_rows(note, with_text=work.with_text)) if work.rows else None
     return note.row, None if said is None else to_json(said).decode(), rows
 
