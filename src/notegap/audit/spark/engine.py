@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
@@ -149,35 +149,39 @@ def _is_read_by_spark(plan: Plan) -> bool:
     chosen = plan.selection
     if plan.query or chosen.since or chosen.sample is not None or chosen.limit is not None:
         return False
-    return all(_is_parquet(source) for source in plan.sources)
+    return plan.options.input_format in (None, "parquet") and all(map(_is_parquet, plan.sources))
 
 
 def _is_parquet(source: str) -> bool:
     if source == STDIN or "://" in source:
         return False
     files = _parquet_files(Path(source))
-    return bool(files) and not any(map(_has_nanoseconds, files))
+    return bool(files) and all(map(_is_read_alike, files))
 
 
 def _parquet_files(path: Path) -> list[Path]:
     """The files of Parquet at a path, in order; none when anything else is there."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return [path] if file.read(4) == b"PAR1" else []
-    found = sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith((".", "_")))
-    return found if all(each.suffix == ".parquet" for each in found) else []
+    # What cannot be read is told of by our own reader.
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return [path] if file.read(4) == b"PAR1" else []
+        found = sorted(each for each in path.rglob("*") if each.is_file() and not each.name.startswith((".", "_")))
+        return found if all(each.suffix == ".parquet" for each in found) else []
+    return []
 
 
-def _has_nanoseconds(file: Path) -> bool:
-    """Whether a file has times that Spark does not know, or is damaged, of which our own reader tells more."""
+def _is_read_alike(file: Path) -> bool:
+    """Whether Spark reads a file as our own reader does, which knows nanoseconds, zones, and more of damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError):
-        return True
-    return any(pa.types.is_timestamp(kind) and kind.unit == "ns" for kind in schema.types)
+        return False
+    times = (kind for kind in schema.types if pa.types.is_timestamp(kind))
+    return all(kind.unit != "ns" and kind.tz in (None, "UTC") for kind in times)
 
 
 @contextmanager

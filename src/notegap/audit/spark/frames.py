@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from notegap.audit.batch import rules_of
 from notegap.audit.spark.worker import (
+    DECIMAL,
+    FLOAT,
     LIST,
     OTHER,
     READ_SCHEMA,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from notegap.analyzer import Analyzer
 
 _CODES = frozenset({"codes", "code", "claim_codes"})
+_AS_STRING = ("string", "varchar", "char", "date", "timestamp")
+_WHOLE = ("tinyint", "smallint", "int", "bigint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +168,26 @@ def _told(field: str, name: str, kind: str, options: NoteOptions) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
     column = _column(name)
-    if kind.startswith(("string", "varchar", "char", "date", "timestamp")) or _is_said_as_text(field, kind):
-        told = _marked(STRING, column.cast("string").cast("binary"))
+    numbered = field in ("id", *SAID)
+    if kind.startswith(_AS_STRING) or (numbered and kind in _WHOLE):
+        told = _marked(STRING, column)
         if field == "text":
             told = F.when(F.octet_length(column) > options.max_bytes, F.lit(bytearray(TOO_LONG))).otherwise(told)
+    elif numbered and kind in ("float", "double"):
+        told = _marked(FLOAT, column.cast("double"))
+    elif numbered and kind.startswith("decimal"):
+        told = _marked(DECIMAL, column)
     elif kind == "array<string>" and field in _CODES:
-        told = _marked(LIST, F.to_json(column).cast("binary"))
+        told = _marked(LIST, F.to_json(column))
     else:
         told = F.lit(bytearray(OTHER))
     return F.when(column.isNotNull(), told)
 
 
-def _is_said_as_text(field: str, kind: str) -> bool:
-    numbers = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
-    return field in ("id", *SAID) and kind.startswith(numbers)
-
-
 def _marked(kind: bytes, value: Column) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
-    return F.concat(F.lit(bytearray(kind)), value)
+    return F.concat(F.lit(bytearray(kind)), value.cast("string").cast("binary"))
 
 
 # ── Parquet ─────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from functools import cache
 from itertools import groupby, islice
 from operator import itemgetter
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-STRING, LIST, OTHER, TOO_LONG = b"s", b"l", b"o", b"x"
-"""What stands before a value: a string follows, a list as JSON, nothing as its type is not read, or is too long."""
+STRING, FLOAT, DECIMAL, LIST, OTHER, TOO_LONG = b"s", b"f", b"d", b"l", b"o", b"x"
+"""What stands before a value: a string follows, or a number or a list as one; or nothing, as its type is not read, or
+it is too long."""
 
 READ_SCHEMA = "slot binary, row bigint, note string, text string, signature binary, report binary, error string"
 """What `analyze` gives: for each note a record of its own, whose slot is its key, and one for each of its bands.
@@ -190,6 +192,9 @@ def _plain(value: bytes, options: NoteOptions) -> object:
             return rest.decode()
         except UnicodeDecodeError:
             return _NOT_UTF8
+    if kind in (FLOAT, DECIMAL):
+        # Spark writes some numbers in another way than Python.
+        return float(rest) if kind == FLOAT else Decimal(rest.decode())
     if kind == LIST:
         return json.loads(rest.decode("utf-8", "replace"))
     # One that is too long was left behind: any that is will do.
