@@ -19,6 +19,7 @@ import spark_stub
 from audit_stub import StubAnalyzer, quick
 from notegap import cli
 from notegap.analyzer import Analyzer
+from notegap.audit.bare import Published
 from notegap.audit.batch import rules_of
 from notegap.audit.ledger import Ledger
 from notegap.audit.rows import columns, flat_rows
@@ -27,9 +28,10 @@ from notegap.audit.seen import Seen
 from notegap.audit.spark import audit
 from notegap.audit.spark.frames import Patterns, audited, flat, prepared, read_parquet
 from notegap.audit.spark.session import need_java, need_spark, session, telling
-from notegap.audit.spark.worker import Work
+from notegap.audit.spark.worker import Work, analyze, kept
 from notegap.audit.work import Analyzes, Here
 from notegap.errors import NotegapError, UsageError
+from notegap.model import Note, Part
 from notegap.notes.inputs import Row, read_rows
 from notegap.notes.table import read_values
 from notegap.notes.text import NoteOptions
@@ -202,12 +204,12 @@ def test_what_a_table_may_hold_is_read_as_it_is_locally(spark: Any, tmp_path: Pa
     }
     folder = tmp_path / "a [1] b%20c?"
     folder.mkdir()
-    held: dict[str, Any]
-    for name, held, options in (
+    tables: list[tuple[str, dict[str, Any], NoteOptions]] = [
         ("a.parquet", made, NoteOptions()),
         ("b {x}*.parquet", wrong, NoteOptions()),
         ("c.parquet", mapped, NoteOptions(columns={"text": "body.TEXT"}, codes=("M24.28",))),
-    ):
+    ]
+    for name, held, options in tables:
         pq.write_table(pa.table(held), folder / name)
         work = asked(quick, options=options)
         notes, last = read_parquet(spark, folder / name, options)
@@ -429,6 +431,23 @@ def test_without_pyspark_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 
 
 # ── no word of a note ───────────────────────────────────────────────────────────────────────────
+
+
+def test_no_word_of_a_note_is_in_what_travels() -> None:
+    pd = pytest.importorskip("pandas")
+    note = Note(id="a", text=f"gaps {CANARY} \ud800", parts=(Part(0, 4, "section", title=CANARY),))
+    whole = kept(Row(1, "x", note))
+    assert whole.isascii()
+    frame = pd.DataFrame({"row": [1], "source": ["x"], "where": [""], "kept": [whole]})
+    (read,) = analyze([frame], work=asked(quick))
+    own, *of_bands = read.to_dict("records")
+    assert len(of_bands) == 16
+    assert CANARY in str(dict(Published(own["report"], note)))
+    assert CANARY not in str(dict(Published(own.pop("report"), replace(note, text="", parts=()))))
+    assert CANARY not in str([own, *of_bands])
+    (read,) = analyze([frame], work=asked(quick, words=True))
+    own = read.to_dict("records")[0]
+    assert (own["text"], json.loads(own["note"])["note"]["parts"][0]["title"]) == (note.text, CANARY)
 
 
 def test_no_word_of_a_note_is_in_what_spark_keeps_or_says(spark: Any, place: Path) -> None:
