@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import notegap
 from notegap.audit.batch import Auditor, Plan, Quarantine, Writing, chosen_rows, ours, refuse_reading_twice, rules_of
 from notegap.audit.progress import progress
-from notegap.audit.rows import AuditedNote, columns
+from notegap.audit.rows import AuditedNote
 from notegap.audit.run import Tally
 from notegap.audit.spark.frames import audited, read_parquet, staged
 from notegap.audit.spark.session import need_spark, session, telling
 from notegap.audit.spark.worker import Work, audited_of, kept
+from notegap.audit.table import ROWS_AT_ONCE, TABLE_VERSION, Shape, arrow_schema, writing_to
 from notegap.errors import NotegapError, UsageError
 from notegap.notes.inputs import How, Row, size_of
 from notegap.notes.table import Saying
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _QUARANTINE = ".quarantine.jsonl"
 _ROWS = 64  # notes in a group of rows: what Spark can give to a worker at a time
 _CHARACTERS = 4_000_000
+_BYTES = 64_000_000
 _PARTITIONS = 8  # for each core, so that none waits long for the last
 
 
@@ -297,26 +299,35 @@ def _write_flat(parts: Sequence[Path], outs: Sequence[Path], rules: str, *, with
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {
-        "string": pa.string(),
-        "int64": pa.int64(),
-        "double": pa.float64(),
-        "bool": pa.bool_(),
-        "list<string>": pa.list_(pa.field("element", pa.string())),
-    }
-    schema = pa.schema({name: types[kind] for name, kind in columns(with_text=with_text).items()})
-    partial = outs[0].resolve().with_name(f"{outs[0].resolve().name}.partial")
+    schema = arrow_schema(Shape(with_text=with_text))
+    said = {"notegap": notegap.__version__, "notegap.table": TABLE_VERSION, "notegap.rules": rules}
+    target = outs[0].resolve()
+    partial = target.with_name(f"{target.name}.partial")
     try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for batch in _batches(parts, "rows"):
-                rows = pa.RecordBatch.from_struct_array(batch.column(0).flatten())
-                writer.write_table(pa.Table.from_batches([rows]).cast(schema))
-            writer.add_key_value_metadata({"notegap": notegap.__version__, "notegap.rules": rules})
+        with writing_to(outs[0]), pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            for some in _enough(_batches(parts, "rows")):
+                rows = [pa.RecordBatch.from_struct_array(batch.column(0).flatten()) for batch in some]
+                writer.write_table(pa.Table.from_batches(rows).cast(schema), row_group_size=ROWS_AT_ONCE)
+            writer.add_key_value_metadata(said)
         for out in outs[1:]:
-            shutil.copyfile(partial, out)
-        partial.replace(outs[0].resolve())
-    except OSError as error:
-        why = (error.strerror or type(error).__name__).lower()
-        raise NotegapError(f"{printable(str(outs[0]))}: cannot be written ({why})") from None
+            with writing_to(out):
+                shutil.copyfile(partial, out)
+        with writing_to(outs[0]):
+            partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _enough(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Batches for one group of rows each, none of which takes much memory."""
+    some: list[pa.RecordBatch] = []
+    rows, size = 0, 0
+    for batch in batches:
+        some.append(batch)
+        rows += len(batch.column(0).flatten())
+        size += batch.nbytes
+        if rows >= ROWS_AT_ONCE or size >= _BYTES:
+            yield some
+            some, rows, size = [], 0, 0
+    if some:
+        yield some
