@@ -211,6 +211,22 @@ def test_a_batch_goes_on_after_a_stop(analyzer: Analyzer, database_url: str, cap
     assert caplog.messages == []
 
 
+def test_a_batch_whose_key_is_gone_does_not_keep_the_service_from_starting(
+    analyzer: Analyzer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=KEYS) as (client, keys):
+        secret = keys.add("c", role="coder", tenant="a")[1]
+        job = as_(client, secret)("POST", "/v1/batches", [NOTE]).headers["location"]
+    other = f"new:{base64.b64encode(b'9' * 32).decode()}"
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=other) as (client, _):
+        assert as_(client, secret)("GET", job).status_code == 404
+    assert caplog.messages == [
+        "a batch that was put by is lost: the key 'k' that something kept was encrypted with is not among "
+        "'database.keys'"
+    ]
+
+
 def test_without_a_key_what_is_lost_at_a_stop_is_said(
     analyzer: Analyzer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,9 +14,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Column, LargeBinary, String, Table, delete, insert
 
 from notegap.config import KeyRing
+from notegap.errors import StoreError
 from notegap.model import Note
 from notegap.notes.document import RowError
 from notegap.service.database import METADATA, Database
+from notegap.service.guard import LOGGER
 from notegap.service.principal import Principal
 from notegap.service.sealing import decrypt, encrypt
 
@@ -73,7 +75,12 @@ class PutBy:
         with self._database.write() as connection:
             taken = connection.execute(delete(_BATCHES).returning(*_BATCHES.c)).all()
         for row in taken:
-            data = decrypt(self._keys, row.key_id, row.body, bound_to=_bound_to(row.id))
+            try:
+                data = decrypt(self._keys, row.key_id, row.body, bound_to=_bound_to(row.id))
+            except StoreError as error:
+                # One that is lost must not keep the service from starting.
+                LOGGER.error("a batch that was put by is lost: %s", error)
+                continue
             yield _SHAPE.validate_python(json.loads(data.decode("utf-8", "surrogatepass")))
 
 
