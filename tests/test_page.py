@@ -171,6 +171,8 @@ def items(page: Page) -> list[str]:
 
 def open_note(page: Page, offset: int) -> None:
     """Click into the note at `offset` of its text."""
+    # A cursor that moves within a fifth of a second after a letter was typed is taken for the typing's.
+    page.wait_for_timeout(250)
     where = page.evaluate(
         """(offset) => {
             const walker = document.createTreeWalker(document.querySelector('[data-layer]'), NodeFilter.SHOW_TEXT);

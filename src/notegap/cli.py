@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import itertools
 import logging
 import os
@@ -10,8 +11,8 @@ import shutil
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -898,9 +899,10 @@ def serve(
     It answers to this machine only and keeps nothing but counts, unless notegap.toml says otherwise.
     """
     need_packages("serve")
-    from notegap.config import load
-    from notegap.service.serve import serve as run_server
-    from notegap.service.serve import serve_by_processes
+    with _loading():
+        from notegap.config import load
+        from notegap.service.serve import serve as run_server
+        from notegap.service.serve import serve_by_processes
 
     options = {
         "patterns": patterns,
@@ -937,10 +939,21 @@ for _command in COMMANDS:
 
 
 def _analyzer(patterns: tuple[Path, ...]) -> Analyzer:
-    from notegap.analyzer import Analyzer
-    from notegap.knowledge import load_knowledge
+    with _loading():
+        from notegap.analyzer import Analyzer
+        from notegap.knowledge import load_knowledge
 
-    return Analyzer(load_knowledge(patterns))
+        return Analyzer(load_knowledge(patterns))
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """While what is loaded stays: looking through it for garbage takes a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Remarks:

@@ -5,8 +5,9 @@ The counts are those of the store ("cds shown M24.28/region"), so that they stay
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ UNKNOWN = "unknown"
 SHOWN, ACCEPTED, OVERRIDDEN = "shown", "accepted", "overridden"
 
 _REMEMBERED = timedelta(days=30)
+_FORGET_EVERY = 3600.0
 _CARDS = Table(
     "cds_cards",
     METADATA,
@@ -82,17 +84,19 @@ class FeedbackStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._database = store.database
+        self._forgot = -_FORGET_EVERY
         store.database.ensure(_CARDS)
 
     def issue(self, cards: Iterable[Issued]) -> None:
-        """Remember that these cards were shown."""
+        """Remember that these cards were shown, all of them to one tenant."""
         shown = tuple(cards)
         if not shown:
             return
         with self._database.write() as connection:
-            connection.execute(delete(_CARDS).where(_CARDS.c.shown < stamp(datetime.now(UTC) - _REMEMBERED)))
-            for card in shown:
-                self._remember(connection, card)
+            if time.monotonic() - self._forgot >= _FORGET_EVERY:
+                self._forgot = time.monotonic()
+                connection.execute(delete(_CARDS).where(_CARDS.c.shown < stamp(datetime.now(UTC) - _REMEMBERED)))
+            self._remember(connection, shown)
 
     def put(self, feedback: Feedback) -> None:
         """Take the feedback on a card; what was told later replaces what was told before."""
@@ -106,7 +110,7 @@ class FeedbackStore:
         with self._database.write() as connection:
             known = connection.execute(select(_CARDS).where(this).with_for_update()).one_or_none()
             if known is None:
-                self._remember(connection, _unknown(feedback))
+                self._remember(connection, [_unknown(feedback)])
                 known = connection.execute(select(_CARDS).where(this)).one()
             if known.told > at:
                 return
@@ -135,20 +139,26 @@ class FeedbackStore:
                 of_rule[what] = number
         return {rule: Counts(**numbers) for rule, numbers in counted.items()}
 
-    def _remember(self, connection: Connection, card: Issued) -> None:
-        row = {
-            "tenant": card.tenant,
-            "client": card.client,
-            "service": card.service,
-            "card": card.card,
-            "rules": " ".join(card.rules),
-            "shown": now(),
-            "told": "",
-            "outcome": "",
-            "reason": "",
-        }
-        connection.execute(self._database.upsert(_CARDS).values(row).on_conflict_do_nothing())
-        self._store.add(connection, card.tenant, Counter(f"cds {SHOWN} {rule}" for rule in card.rules))
+    def _remember(self, connection: Connection, cards: Sequence[Issued]) -> None:
+        """Write down cards of one tenant."""
+        moment = now()
+        rows = [
+            {
+                "tenant": card.tenant,
+                "client": card.client,
+                "service": card.service,
+                "card": card.card,
+                "rules": " ".join(card.rules),
+                "shown": moment,
+                "told": "",
+                "outcome": "",
+                "reason": "",
+            }
+            for card in cards
+        ]
+        connection.execute(self._database.upsert(_CARDS).on_conflict_do_nothing(), rows)
+        rules = Counter(f"cds {SHOWN} {rule}" for card in cards for rule in card.rules)
+        self._store.add(connection, cards[0].tenant, rules)
 
 
 def _unknown(feedback: Feedback) -> Issued:

@@ -58,7 +58,8 @@ class Reader(Protocol):
         """As `Analyzer.extract`."""
 
 
-def _json_only(request: Request) -> None:
+async def _json_only(request: Request) -> None:
+    # Not in a thread of its own: it would cost more than what it does.
     if _media_type(request) != "application/json":
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, and say so: `Content-Type: application/json`."
