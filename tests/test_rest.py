@@ -36,6 +36,7 @@ from notegap.service.app import FIRST, OneAtATime, ServiceConfig, create_app
 from notegap.service.clients import CLIENT
 from notegap.service.database import IN_MEMORY, Database
 from notegap.service.idempotency import Idempotency
+from notegap.service.listening import listening
 from notegap.service.principal import LOCAL, Principal
 from notegap.service.put_by import PutBy
 from notegap.service.rate import RateLimit
@@ -768,6 +769,14 @@ def test_what_is_being_read_is_answered_before_it_stops() -> None:
         os.kill(process.pid, signal.SIGTERM)
         asking.join(60)
         assert said == [200]
+
+
+def test_the_second_part_of_an_answer_does_not_wait_for_the_first() -> None:
+    """Nagle's algorithm and a client's delayed acknowledgement together cost 40 ms on a connection that is kept."""
+    with listening("127.0.0.1", 0) as server, socket.create_connection(server.getsockname()):
+        accepted, _ = server.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_several_processes_share_what_they_keep() -> None:

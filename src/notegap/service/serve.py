@@ -31,6 +31,7 @@ from notegap.service.cds_jwt import CdsClient
 from notegap.service.guard import LOGGER
 from notegap.service.hl7.delivery import senders_of
 from notegap.service.hl7.mllp import listen, server_context
+from notegap.service.listening import listening
 from notegap.service.metrics import FOLDER
 
 ADDRESS = "127.0.0.1"
@@ -42,15 +43,15 @@ def serve(analyzer: Analyzer, config: Config, *, ready: Callable[[str], None]) -
     Raises UsageError when the port is taken, or when others could reach it and what protects it is lacking.
     """
     check_exposure(config)
-    with _listen(config.server.port, config.server.host) as listening, _listen_mllp(config) as mllp:
-        service = service_config(config, listening.getsockname()[1], mllp)
+    with _listen(config.server.port, config.server.host) as bound, _listen_mllp(config) as mllp:
+        service = service_config(config, bound.getsockname()[1], mllp)
         # The first note waits for nothing that the second does not.
         analyzer.analyze(FIRST)
         server = server_of(analyzer, service)
         _keep_what_lasts()
         _tell_crashes()
-        ready(_address(service, listening))
-        server.run(sockets=[listening])
+        ready(_address(service, bound))
+        server.run(sockets=[bound])
 
 
 def serve_by_processes(build: Callable[[], Analyzer], config: Config, *, ready: Callable[[str], None]) -> None:
@@ -62,11 +63,11 @@ def serve_by_processes(build: Callable[[], Analyzer], config: Config, *, ready: 
     """
     check_exposure(config)
     with (
-        _listen(config.server.port, config.server.host) as listening,
+        _listen(config.server.port, config.server.host) as bound,
         _listen_mllp(config) as mllp,
         tempfile.TemporaryDirectory(prefix="notegap-", dir=_memory()) as folder,
     ):
-        service = service_config(config, listening.getsockname()[1], mllp)
+        service = service_config(config, bound.getsockname()[1], mllp)
         # A database that cannot be opened is told once, before any process starts; so is a certificate that is none.
         Backend.from_config(config).close()
         server_context(config.mllp)
@@ -75,9 +76,9 @@ def serve_by_processes(build: Callable[[], Analyzer], config: Config, *, ready: 
         figures.mkdir()
         os.environ[FOLDER] = str(figures)
         shared = replace(service, shelf=str(Path(folder, "shelf.db")))
-        ready(_address(service, listening))
+        ready(_address(service, bound))
         options = _uvicorn(partial(_worker, build, shared), service, workers=config.server.workers, factory=True)
-        Multiprocess(options, sockets=[listening]).run()
+        Multiprocess(options, sockets=[bound]).run()
 
 
 def service_config(config: Config, port: int, mllp: socket.socket | None = None) -> ServiceConfig:
@@ -117,8 +118,8 @@ def _check_certificate(certificate: Path, key: Path) -> None:
         raise UsageError("'server.tls_certificate' and 'server.tls_key' are no PEM certificate and its key") from None
 
 
-def _address(service: ServiceConfig, listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
+def _address(service: ServiceConfig, bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
     scheme = "https" if service.certificate is not None else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -181,8 +182,7 @@ def hosts(port: int) -> frozenset[str]:
 
 def _listen(port: int, host: str = ADDRESS) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family)
+        return listening(host, port)
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise UsageError(

@@ -18,6 +18,7 @@ from notegap.service.guard import LOGGER
 from notegap.service.hl7.delivery import load_certificate
 from notegap.service.hl7.framing import Block, Deframer, framed
 from notegap.service.hl7.inbox import Inbox
+from notegap.service.listening import listening
 from notegap.service.principal import Principal
 
 _CHUNK = 65_536
@@ -31,10 +32,7 @@ _THREADS = 8
 def listen(settings: MllpTable) -> socket.socket:
     """A socket that listens as configured. Raises UsageError when it cannot."""
     try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][
-            0
-        ]
-        return socket.create_server((settings.host, settings.port or 0), family=family)
+        return listening(settings.host, settings.port or 0)
     except OSError as error:
         why = (error.strerror or type(error).__name__).partition(" (")[0].lower()
         raise UsageError(f"mllp.port {settings.port}: cannot be listened on ({why})") from None
@@ -71,10 +69,10 @@ class MllpServer:
         self._stopping = False
         self._threads = anyio.CapacityLimiter(_THREADS)
 
-    async def start(self, listening: socket.socket) -> None:
+    async def start(self, bound: socket.socket) -> None:
         """Begin to take connections."""
         options: dict[str, Any] = {} if self._context is None else {"ssl_handshake_timeout": 10.0}
-        self._server = await asyncio.start_server(self._connected, sock=listening, ssl=self._context, **options)
+        self._server = await asyncio.start_server(self._connected, sock=bound, ssl=self._context, **options)
 
     async def stop(self) -> None:
         """Take none any more; what came in whole is answered, what did not is not, and is sent again."""
