@@ -20,8 +20,6 @@ SMALL = 10
 
 NOT_STATED = "not stated"
 
-GROUPS = {"provider": "Provider", "department": "Clinic or department", "month": "Month"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:

@@ -29,8 +29,6 @@ ROWS_AT_ONCE = 65_536
 TEXT_AT_ONCE = 16_000_000
 """Characters of notes held with them, when text is asked for."""
 
-PACKAGES = ("pyarrow", "duckdb", "xlsxwriter", "matplotlib")
-
 Columns = Mapping[str, Sequence[Any]]
 """Some rows of the flat table: for each column its values."""
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notegap.config import Networks
 from notegap.errors import crash_site
+from notegap.service.bodies import read_body, replayed
 from notegap.service.problems import failure
 
 LOGGER = logging.getLogger("notegap.service")
@@ -91,7 +92,7 @@ class Guard:
             await failure(path, *refused)(scope, receive, send_guarded)
             return
         try:
-            body = await _read(receive, self._max_body(scope))
+            body = await read_body(receive, self._max_body(scope))
         except ClientDisconnect:
             return
         if body is None:
@@ -99,7 +100,7 @@ class Guard:
             await too_long(scope, receive, send_guarded)
             return
         try:
-            await self.app(scope, _replay(body, receive), send_guarded)
+            await self.app(scope, replayed(body, receive), send_guarded)
         except Exception as error:  # noqa: BLE001 - the server would log the message, which may hold words of the note
             LOGGER.error("notegap broke: %s", crash_site(error))  # noqa: TRY400 - a traceback quotes the message
             # An answer that has begun is cut off, which the browser sees.
@@ -147,31 +148,3 @@ class Guard:
 def under(path: str, prefix: str) -> bool:
     """Whether `path` is `prefix` or lies below it."""
     return bool(prefix) and (path == prefix or path.startswith(f"{prefix}/"))
-
-
-async def _read(receive: Receive, most: int) -> bytes | None:
-    """The body of a request; None when it is longer than `most`. Half a body is none: raises ClientDisconnect."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > most:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives `body` once, then what the server says: that the client has gone."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from notegap.service.bodies import read_body, replayed
 from notegap.service.clients import client_of
 from notegap.service.problems import problem
 from notegap.service.shelf import Shelf
@@ -46,14 +47,15 @@ class Idempotency:
             refused = problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{KEY} is 1 to 255 visible ASCII characters.")
             await refused(scope, receive, send)
             return
-        body = await _body(receive)
+        # What stands before this one has bounded it.
+        body = await read_body(receive) or b""
         known = self._begin(client_of(scope), key, _hash(scope, body))
         if known is not None:
             await known(scope, receive, send)
             return
         answer = _Answer(send)
         try:
-            await self.app(scope, _replay(body, receive), answer.send)
+            await self.app(scope, replayed(body, receive), answer.send)
         finally:
             self._end(client_of(scope), key, answer)
 
@@ -135,26 +137,3 @@ def _hash(scope: Scope, body: bytes) -> bytes:
     kind = Headers(scope=scope).get("content-type", "")
     asked = json.dumps([scope["path"], scope["query_string"].decode("latin-1"), kind]).encode()
     return hashlib.sha256(asked + body).digest()
-
-
-async def _body(receive: Receive) -> bytes:
-    # What stands before this one has bounded it.
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import Request
-
 from notegap.model import Note, Report
 from notegap.service.backend import Backend
 from notegap.service.metrics import Metrics
-from notegap.service.principal import LOCAL, PRINCIPAL, Principal
+from notegap.service.principal import Principal
 
 
 class Records:
@@ -31,9 +29,3 @@ class Records:
     def failed(self) -> None:
         """A note could not be read."""
         self._metrics.failed()
-
-
-def asking(request: Request) -> Principal:
-    """Who asks, where `require` or an interface's own credentials have let them in."""
-    who = request.scope.get(PRINCIPAL)
-    return who if isinstance(who, Principal) else LOCAL

@@ -75,11 +75,6 @@ class Work:
     notes: bool = False
 
 
-def flat_schema(*, with_text: bool) -> str:
-    """The flat table's columns as Spark names their types."""
-    return ", ".join(f"`{name}` {_TYPES[kind]}" for name, kind in columns(with_text=with_text).items())
-
-
 def told_schema(work: Work) -> str:
     """What `compare` gives for each note: its number, itself as JSON, its rows of the flat table."""
     struct = ", ".join(f"`{name}`: {_TYPES[kind]}" for name, kind in columns(with_text=work.with_text).items())
