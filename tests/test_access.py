@@ -400,6 +400,11 @@ def test_keys_that_cannot_be_read_are_a_failure_and_not_a_refusal(tmp_path: Path
         tokens(tmp_path / "nowhere.json").principal(token())
 
 
+def test_for_a_token_of_somebody_else_no_keys_are_asked_for(tmp_path: Path) -> None:
+    """A CDS client signs its own tokens, and calls also while the issuer of the others is away."""
+    assert tokens(tmp_path / "nowhere.json").principal(token(iss="https://ehr.example")) is None
+
+
 def test_only_the_configured_address_is_asked() -> None:
     keys = json.dumps({"keys": [public(OTHER, "rsa")]}).encode()
     with issuer() as (address, answers), issuer() as (elsewhere, others):
