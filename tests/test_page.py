@@ -6,7 +6,8 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,14 @@ def lit_items(page: Page) -> list[str]:
     return found
 
 
+def comes_to(page: Page, read: Callable[[Page], list[str]], wanted: Callable[[list[str]], bool]) -> None:
+    """Wait until what `read` finds is as `wanted`: what a click or a key does is done after the call comes back."""
+    deadline = time.monotonic() + 30
+    while not wanted(found := read(page)):
+        assert time.monotonic() < deadline, found
+        page.wait_for_timeout(20)
+
+
 def items(page: Page) -> list[str]:
     found: list[str] = page.evaluate(
         "() => [...document.querySelectorAll('.check .item')].map((item) => item.dataset.key)"
@@ -300,7 +309,9 @@ def test_one_question_at_a_time_and_the_newest_wins(page: Page, gated: Gated) ->
     try:
         page.click("#note")
         page.keyboard.press("Control+End")
-        for word in (" lumbar", " spine", " since", " childhood"):
+        page.keyboard.type(" lumbar")
+        comes_to(page, lambda _: list(gated.read), bool)
+        for word in (" spine", " since", " childhood"):
             page.keyboard.type(word)
             page.wait_for_timeout(200)
         assert len(gated.read) == 1
@@ -346,13 +357,16 @@ def test_an_item_lights_its_evidence(page: Page, analyzer: Analyzer) -> None:
         if not finding.evidence:
             continue
         page.locator(f'.item[data-key="{finding.id}"]').hover()
-        assert lit(page) == quoted(STORY, finding), finding.id
+        comes_to(page, lit, quoted(STORY, finding).__eq__)
         page.mouse.move(2, 2)
         page.locator(f'.item[data-key="{finding.id}"] .head').focus()
-        assert lit(page) == quoted(STORY, finding), finding.id
+        comes_to(page, lit, quoted(STORY, finding).__eq__)
 
 
 def test_a_mention_lights_what_it_decides(page: Page, analyzer: Analyzer) -> None:
+    def of_code(page: Page) -> list[str]:
+        return [key for key in lit_items(page) if key.startswith("M24.28")]
+
     write(page, STORY, "M24.28")
     report = analyzer.analyze(Note(id="n", text=STORY, codes=("M24.28",)))
     places = sorted({(e.start + e.end) // 2 for f in report.checks[0].findings for e in f.evidence})
@@ -361,7 +375,7 @@ def test_a_mention_lights_what_it_decides(page: Page, analyzer: Analyzer) -> Non
         decided = [f.id for f in report.checks[0].findings if any(e.start <= offset < e.end for e in f.evidence)]
         open_note(page, offset)
         expect(page.locator(".asked")).to_have_text(re.compile(f"decides .*{re.escape(decided[0])}"))
-        assert [key for key in lit_items(page) if key.startswith("M24.28")] == sorted(decided, key=items(page).index)
+        comes_to(page, of_code, sorted(decided, key=items(page).index).__eq__)
 
 
 def test_the_cursor_keys_light_too_and_typing_does_not(page: Page) -> None:
@@ -372,7 +386,7 @@ def test_the_cursor_keys_light_too_and_typing_does_not(page: Page) -> None:
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
     expect(page.locator(".asked")).to_have_text(re.compile("^finding: ligament laxity, stated"))
-    assert lit_items(page) != []
+    comes_to(page, lit_items, bool)
     page.keyboard.type("x")
     expect(page.locator(".asked")).to_have_text("")
 
@@ -455,7 +469,7 @@ def test_without_a_code_those_the_facts_point_to_are_checked_with_why(page: Page
     pointer = page.locator(".pointers .item").first
     expect(pointer).to_have_text(re.compile("M24.28"))
     pointer.hover()
-    assert "Ligamentous laxity" in lit(page)
+    comes_to(page, lit, lambda marked: "Ligamentous laxity" in marked)
 
 
 def test_two_codes_side_by_side_by_one_click(page: Page) -> None:
@@ -552,7 +566,7 @@ def test_everything_by_keys_alone(page: Page) -> None:
         if seen[-1] == "head":
             break
     assert seen[-1] == "head", seen
-    assert lit(page) == ["Ligamentous laxity"]
+    comes_to(page, lit, ["Ligamentous laxity"].__eq__)
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
@@ -584,7 +598,7 @@ def test_nothing_stands_in_the_way_of_anyone(page: Page, scheme: Any, width: int
         page.locator(f"{fold} > summary").click()
     assert violations(page) == []
     page.locator(".item .head").first.focus()
-    assert lit_items(page) != []
+    comes_to(page, lit_items, bool)
     assert violations(page) == []
     page.click("#code")
     page.keyboard.type("M43")
@@ -656,7 +670,7 @@ def test_a_hostile_note_is_text(page: Page, analyzer: Analyzer) -> None:
     (check,) = analyzer.analyze(Note(id="n", text=HOSTILE, codes=("M24.28",))).checks
     (disorder,) = [finding for finding in check.findings if finding.item == "disorder"]
     page.locator("#item-M24-28-disorder").hover()
-    assert lit(page) == quoted(HOSTILE, disorder)
+    comes_to(page, lit, quoted(HOSTILE, disorder).__eq__)
 
 
 def test_marks_stand_at_their_words_behind_emoji(page: Page) -> None:
@@ -760,9 +774,9 @@ def saved(context: BrowserContext, analyzer: Analyzer, tmp_path: Path) -> Iterat
 def test_the_file_lights_both_ways(saved: Page) -> None:
     assert saved.title() == "<i>.txt: notegap"
     saved.locator("#item-M24-28-disorder .head").focus()
-    assert lit(saved)[0] == "Ligamentous laxity"
+    comes_to(saved, lit, lambda marked: marked[:1] == ["Ligamentous laxity"])
     saved.locator(".mark", has_text="ligamentum flavum").first.click()
-    assert "M24.28/ligament" in lit_items(saved)
+    comes_to(saved, lit_items, lambda keys: "M24.28/ligament" in keys)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
