@@ -16,9 +16,9 @@ from notegap.testing import showing_helpers
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_folder() -> Iterator[None]:
-    """The service's database goes to a folder that is gone after the tests."""
+    """The service's database, and what is kept for the next start, go to a folder that is gone after the tests."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_STATE_HOME"] = folder
+        os.environ["XDG_STATE_HOME"] = os.environ["XDG_CACHE_HOME"] = folder
         yield
 
 

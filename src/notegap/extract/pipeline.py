@@ -7,9 +7,6 @@ to stderr, and the rules read "FINDINGS: No fracture" as affirmed and "cannot ex
 from __future__ import annotations
 
 import re
-import sys
-import types
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,47 +21,17 @@ from spacy.vocab import Vocab
 
 from notegap.extract.boundaries import Layout, blocks, chosen, layout
 from notegap.extract.lexicon import Path, TermMatcher, literal, no_matches, paths
+from notegap.extract.libraries import import_medspacy
 from notegap.extract.patterns import Patterns
 from notegap.extract.refine.level import find_levels
 from notegap.extract.risks import risk_sentences
 from notegap.extract.words import Speller, Tokenizer, Words, fold, lowered, plain, words
+from notegap.kept import kept
 from notegap.knowledge.terms import GAP, NUMBER, expand, slots
 from notegap.model import Cue, Knowledge
 
 # PyRuSH logs every token it sees at DEBUG to stderr; it is imported by medspaCy and never used here.
 logger.disable("PyRuSH")
-
-
-def _import_medspacy() -> types.SimpleNamespace:
-    """The parts of medspaCy, without two things its import does: silencing all warnings, and loading QuickUMLS.
-
-    QuickUMLS costs 1.3 s (nltk, scipy.stats) and is not used; medspaCy imports its name for an optional component.
-    """
-    absent = "quickumls" not in sys.modules
-    if absent:
-        stand_in = types.ModuleType("quickumls")
-        stand_in.__dict__["spacy_component"] = None
-        sys.modules["quickumls"] = stand_in
-    try:
-        with warnings.catch_warnings():
-            from medspacy.context import ConText, ConTextRule
-            from medspacy.context.context_graph import ConTextGraph
-            from medspacy.context.context_modifier import ConTextModifier
-            from medspacy.section_detection import Sectionizer, SectionRule
-            from medspacy.target_matcher import TargetMatcher, TargetRule
-    finally:
-        if absent:
-            del sys.modules["quickumls"]
-    return types.SimpleNamespace(
-        ConText=ConText,
-        ConTextGraph=ConTextGraph,
-        ConTextModifier=ConTextModifier,
-        ConTextRule=ConTextRule,
-        SectionRule=SectionRule,
-        Sectionizer=Sectionizer,
-        TargetMatcher=TargetMatcher,
-        TargetRule=TargetRule,
-    )
 
 
 GIVEN = "given"
@@ -154,8 +121,9 @@ class Pipeline:
     """Builds the medspaCy pipeline from `knowledge` once; `read` runs it over a note's text."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        self._medspacy = medspacy = _import_medspacy()
-        speller = Speller(*_vocabulary(knowledge), keep=knowledge.spelling_keep)
+        self._medspacy = medspacy = import_medspacy()
+        words_of = kept("vocabulary", _written(knowledge), lambda: _vocabulary(knowledge))
+        speller = Speller(*words_of, keep=knowledge.spelling_keep)
         # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
         vocab = Vocab()
         self.tokenizer = Tokenizer(vocab, speller)
@@ -192,7 +160,7 @@ class Pipeline:
                 self._phrases.add([self._rule(target, term, label) for term in value.terms])
                 self._acronyms.add([target(a, label, pattern=[literal(a.split(" "))]) for a in value.acronyms])
                 patterns.extend((label, pattern) for pattern in value.patterns)
-        self._patterns = Patterns(patterns)
+        self._patterns = kept("patterns", ("\0".join(rule).encode() for rule in patterns), lambda: Patterns(patterns))
         for short, long in knowledge.abbreviations.items():
             # The short form means what the long form means: "LBP" is what "low back pain" is.
             for span in self._meanings(long):
@@ -434,6 +402,15 @@ def _vocabulary(knowledge: Knowledge) -> tuple[set[str], set[str]]:
     concepts = _words_of(term for c in knowledge.concepts.values() for v in c.values.values() for term in v.terms)
     others = [term for c in knowledge.cues for term in c.terms] + [t for s in knowledge.sections for t in s.titles]
     return concepts, _words_of(others)
+
+
+def _written(knowledge: Knowledge) -> Iterator[bytes]:
+    """What `_vocabulary` reads."""
+    for concept in knowledge.concepts.values():
+        for value in concept.values.values():
+            yield "\n".join(value.terms).encode()
+    for terms in (*(c.terms for c in knowledge.cues), *(s.titles for s in knowledge.sections)):
+        yield "\0".join(terms).encode()
 
 
 def _words_of(terms: Iterable[str]) -> set[str]:

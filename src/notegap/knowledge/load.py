@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from notegap.errors import KnowledgeError
+from notegap.kept import kept
 from notegap.knowledge import check, queries, schema
 from notegap.knowledge.check import Coverage
 from notegap.knowledge.nodes import Place, Use, View, compose
@@ -32,6 +34,8 @@ ITEMS = Coverage(values=False, silence=False, cues=False)
 T = TypeVar("T")
 
 MODEL_FILES = ("context", "sections", "abbreviations", "spelling")
+_FOLDERS = ("concepts", "checklists", "queries", "query_rules")
+_SINGLE_FILES = ("words.yaml", "patterns/words.yaml", "coding.yaml", "patterns/coding.yaml")
 NO_CODING = Coding(
     facts=MappingProxyType({}), injuries=MappingProxyType({}), etiologies=(), not_etiologies=(), incidental=frozenset()
 )
@@ -78,6 +82,11 @@ def missing_examples(directory: Path | None = None, *, coverage: Coverage | None
 
 @lru_cache(maxsize=8)
 def _load_knowledge(extra: tuple[Path, ...]) -> Knowledge:
+    roots = [*_shipped_roots(), *(_Root(directory, str(directory)) for directory in extra)]
+    return kept("knowledge", _contents(roots), lambda: _read_knowledge(extra))
+
+
+def _read_knowledge(extra: tuple[Path, ...]) -> Knowledge:
     part = _read_part(_shipped_roots(), needs_all=True)
     check.check_part(part.concepts, part.checklists)
     check.check_defined_once(part.uses)
@@ -153,6 +162,18 @@ def _files(root: _Root, folder: str) -> list[_Root]:
             if path.suffix == ".yaml":
                 found.append(_Root(path, name, root.shipped))
     return found
+
+
+def _contents(roots: Iterable[_Root]) -> Iterator[bytes]:
+    """The names and bytes of every file in `roots` that is read; a file that cannot be read is told when it is."""
+    for root in roots:
+        yield f"{root.shown}\0{root.shipped}".encode()
+        single = [_Root(root.path / inner, f"{root.shown}/{inner}") for inner in _SINGLE_FILES]
+        models = [file for name in MODEL_FILES if (file := _model_file(root, name)) is not None]
+        for file in (*single, *models, *(file for folder in _FOLDERS for file in _files(root, folder))):
+            with suppress(OSError):
+                yield file.path.read_bytes()
+                yield file.shown.encode()
 
 
 def _model_file(root: _Root, name: str) -> _Root | None:
