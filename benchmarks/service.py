@@ -1,6 +1,9 @@
 """`POST /v1/check` over loopback at a steady rate, on notes of about 500 words, and how soon the service is ready.
 
-    python benchmarks/service.py [--rate 10] [--seconds 30] [--rounds 2] [--workers 1] [--cds]
+    python benchmarks/service.py [--rate 10] [--seconds 30] [--rounds 2] [--workers 1] [--cds] [--notes FILE]
+
+The notes are made up (benchmarks/notes.py), nearly every sentence a finding: five times the facts of a real note. With
+`--notes` those of 440 to 640 words of a JSON Lines file with `text` are sent in turn.
 
 With `--cds` CDS Hooks calls (a document is signed) instead, 20 a second unless told otherwise, without the peer.
 Requests leave at their time whether or not the one before is answered, and are measured from that time: a service that
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import base64
 import http.client
+import itertools
 import json
 import math
 import os
@@ -44,6 +48,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of the service (default 1)")
     parser.add_argument("--seconds", type=float, default=30, help="how long a round is (default 30)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds, each with a new process (default 2)")
+    parser.add_argument("--notes", type=Path, help="JSON Lines with the text of notes, in the place of made-up ones")
     parser.add_argument("--peer", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer is not None:
@@ -51,7 +56,7 @@ def main() -> None:
         return
     rate = options.rate or (20.0 if options.cds else 10.0)
     number = int(rate * options.seconds)
-    texts = [note(each) for each in range(number)]
+    texts = _of_file(options.notes, number) if options.notes else [note(each) for each in range(number)]
     words = statistics.mean(len(text.split()) for text in texts)
     print(f"{options.rounds} rounds of {number} notes of {words:.0f} words, {rate:g} requests a second\n")
     print(f"{'':<24}{'ready':>9}{'p50':>9}{'p99':>9}{'longest':>9}{'CPU':>9}   for each request")
@@ -69,6 +74,16 @@ def main() -> None:
                 cpu = 1000 * (_cpu_seconds(process) - before) / number
             p50, p99 = statistics.median(took), took[int(len(took) * 0.99)]
             print(f"{name:<24}{ready:>7.2f} s{p50:>6.0f} ms{p99:>6.0f} ms{took[-1]:>6.0f} ms{cpu:>6.0f} ms", flush=True)
+
+
+def _of_file(path: Path, number: int) -> list[str]:
+    """`number` notes of `path`, those of about 500 words in turn."""
+    every = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+    fitting = [text for text in every if 440 <= len(text.split()) <= 640]
+    if not fitting:
+        raise SystemExit(f"{path}: no note has 440 to 640 words")
+    print(f"{len(fitting)} notes of {path.name}")
+    return list(itertools.islice(itertools.cycle(fitting), number))
 
 
 @contextmanager
