@@ -155,10 +155,17 @@ def _every_match(expr: Expr, context: Context, lens: Lens) -> Iterable[Mention]:
 
 
 def _at_least(number: int, parts: Sequence[Expr], context: Context, lens: Lens) -> Outcome:
-    outcomes = [evaluate(part, context, lens) for part in parts]
-    if sum(holds for holds, _ in outcomes) < number:
-        return FAILS
-    return True, interleaved(evidence for holds, evidence in outcomes if holds)
+    may_fail = len(parts) - number
+    told: list[Sequence[Mention]] = []
+    for part in parts:
+        holds, evidence = evaluate(part, context, lens)
+        if holds:
+            told.append(evidence)
+            continue
+        may_fail -= 1
+        if may_fail < 0:
+            return FAILS
+    return True, interleaved(told)
 
 
 def interleaved(parts: Iterable[Sequence[Mention]]) -> tuple[Mention, ...]:
