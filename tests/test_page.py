@@ -59,6 +59,10 @@ class Gated:
         self.read: list[str] = []
         self._analyzer = analyzer
 
+    def another(self) -> Gated:
+        """Itself: what it breaks on, and waits for, is the same for a long note."""
+        return self
+
     def analyze(self, note: Note) -> Report:
         """As `Analyzer.analyze`, once the gate is open."""
         self.read.append(note.text)

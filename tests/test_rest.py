@@ -17,8 +17,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -32,7 +33,7 @@ from notegap.notes.table import read_row
 from notegap.notes.text import NoteOptions, says_nothing
 from notegap.query import FORMATS, compose_sheet
 from notegap.report.json import as_dict
-from notegap.service.app import FIRST, OneAtATime, ServiceConfig, create_app
+from notegap.service.app import FIRST, LONG, OneAtATime, ServiceConfig, create_app
 from notegap.service.clients import CLIENT
 from notegap.service.database import IN_MEMORY, Database
 from notegap.service.idempotency import Idempotency
@@ -650,6 +651,40 @@ def test_turns_are_taken(analyzer: Analyzer) -> None:
     read.append(reader.has_read)
     assert read == [False, True]
     assert reader.extract(FIRST) == analyzer.extract(FIRST)
+
+
+def test_a_long_note_keeps_nobody_waiting(analyzer: Analyzer) -> None:
+    begun, end = threading.Event(), threading.Event()
+    long = Note(id="long", text="MRI of the lumbar spine.\n" * 2_000)
+    assert len(long.text) >= LONG
+
+    class Slow:
+        def analyze(self, note: Note) -> Report:
+            begun.set()
+            assert end.wait(30)
+            return analyzer.analyze(replace(note, text=note.text[:100]))
+
+    reader = OneAtATime(analyzer)
+    reader._of_long = cast("Analyzer", Slow())
+    reading = threading.Thread(target=reader.analyze, args=(long,))
+    reading.start()
+    try:
+        assert begun.wait(30)
+        # Before, this waited for the long one.
+        assert reader.analyze(FIRST) == analyzer.analyze(FIRST)
+        assert reading.is_alive()
+    finally:
+        end.set()
+        reading.join()
+
+
+def test_a_long_note_is_read_the_same(analyzer: Analyzer) -> None:
+    reader = OneAtATime(analyzer)
+    text = "Assessment: instability at L4-5.\n" + "He walks and sleeps well, and eats what he likes.\n" * 900
+    note = Note(id="long", text=text, codes=("M53.2X6",))
+    assert reader.analyze(note) == analyzer.analyze(note)
+    assert reader._of_long is not analyzer
+    assert reader._of_long is not None
 
 
 # ── the document ──

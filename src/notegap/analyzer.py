@@ -91,6 +91,10 @@ class Analyzer:
         """Do now what is else done when a note first calls for it: for whoever reads many, and wants none to wait."""
         self._extractor.prepare()
 
+    def another(self) -> Analyzer:
+        """An analyzer of the same knowledge with a pipeline of its own: to read in one thread while this one does."""
+        return Analyzer(self.knowledge)
+
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """Every fact `note` states of the published concepts, in text order, offsets into `note.text` as given."""
         return tuple(m for m in self.read(note) if m.concept in FACTS)

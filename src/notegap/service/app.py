@@ -90,10 +90,16 @@ class ServiceConfig:
         return 6 * self.max_bytes + 65_536
 
 
+LONG = 40_000
+"""Characters from which a note is read beside the others: it takes seconds, which they do not wait for."""
+
+
 class OneAtATime:
     """An analyzer that several requests share: reading is work for one processor, and takes its turn.
 
-    `analyze_later` waits until nobody else does. `has_read`: a note was read, so that the pipeline is known to work.
+    `analyze_later` waits until nobody else does. Notes of LONG characters or more take turns among themselves, with a
+    pipeline of their own that is built for the first. `has_read`: a note was read, so that the pipeline is known to
+    work.
     """
 
     def __init__(self, analyzer: Analyzer) -> None:
@@ -104,18 +110,20 @@ class OneAtATime:
         self._changed = threading.Condition()
         self._busy = False
         self._waiting = 0
+        self._of_long: Analyzer | None = None
+        self._long = threading.Lock()
 
     def analyze(self, note: Note) -> Report:
         """As `Analyzer.analyze`."""
-        with self._turn():
-            report = self._analyzer.analyze(note)
+        with self._turn(note) as analyzer:
+            report = analyzer.analyze(note)
         self.has_read = True
         return report
 
     def analyze_later(self, note: Note) -> Report:
         """As `analyze`, behind those that somebody waits for."""
-        with self._turn(patient=True):
-            return self._analyzer.analyze(note)
+        with self._turn(note, patient=True) as analyzer:
+            return analyzer.analyze(note)
 
     def prepare(self) -> None:
         """As `Analyzer.prepare`, beside those that read."""
@@ -123,11 +131,17 @@ class OneAtATime:
 
     def extract(self, note: Note) -> tuple[Mention, ...]:
         """As `Analyzer.extract`."""
-        with self._turn():
-            return self._analyzer.extract(note)
+        with self._turn(note) as analyzer:
+            return analyzer.extract(note)
 
     @contextmanager
-    def _turn(self, *, patient: bool = False) -> Iterator[None]:
+    def _turn(self, note: Note, *, patient: bool = False) -> Iterator[Analyzer]:
+        if len(note.text) >= LONG:
+            with self._long:
+                if self._of_long is None:
+                    self._of_long = self._analyzer.another()
+                yield self._of_long
+            return
         with self._changed:
             if not patient:
                 self._waiting += 1
@@ -136,7 +150,7 @@ class OneAtATime:
                 self._waiting -= 1
             self._busy = True
         try:
-            yield
+            yield self._analyzer
         finally:
             with self._changed:
                 self._busy = False
