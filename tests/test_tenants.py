@@ -7,18 +7,22 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
+from notegap import cli
 from notegap.analyzer import Analyzer
 from notegap.config import load
 from notegap.service.access import ApiKeys
 from notegap.service.app import ServiceConfig, create_app
-from notegap.service.database import Database
+from notegap.service.database import Database, stamp
 from notegap.service.principal import ROLES
+from notegap.service.put_by import PUT_BY
 from test_service import CANARY
 
 TEXT = f"{CANARY} has chronic ligamentous laxity of the lumbar spine."
@@ -219,12 +223,55 @@ def test_a_batch_whose_key_is_gone_does_not_keep_the_service_from_starting(
         secret = keys.add("c", role="coder", tenant="a")[1]
         job = as_(client, secret)("POST", "/v1/batches", [NOTE]).headers["location"]
     other = f"new:{base64.b64encode(b'9' * 32).decode()}"
-    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=other) as (client, _):
-        assert as_(client, secret)("GET", job).status_code == 404
-    assert caplog.messages == [
-        "a batch that was put by is lost: the key 'k' that something kept was encrypted with is not among "
+    for variables in ({"NOTEGAP_DATABASE_KEYS": other}, {}):
+        with service(analyzer, url, **variables) as (client, _):
+            assert as_(client, secret)("GET", job).status_code == 404
+    assert caplog.messages == 2 * [
+        "a batch that was put by stays so: the key 'k' that something kept was encrypted with is not among "
         "'database.keys'"
     ]
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=KEYS) as (client, _):
+        assert as_(client, secret)("GET", job).status_code == 200
+
+
+def test_batches_that_are_put_by_are_rotated_deleted_and_purged(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=KEYS) as (client, keys):
+        secret = keys.add("c", role="coder", tenant="a")[1]
+        ask = as_(client, secret)
+        first, second, third = (ask("POST", "/v1/batches", [NOTE]).headers["location"] for _ in range(3))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOTEGAP_DATABASE_URL", url)
+    new = f"new:{base64.b64encode(b'9' * 32).decode()}"
+    monkeypatch.setenv("NOTEGAP_DATABASE_KEYS", f"{new},{KEYS}")
+    assert [cli.main(["store", "rotate"]) for _ in range(2)] == [0, 0]
+    unwanted = second.rpartition("/")[2]
+    assert [cli.main(["store", "delete", unwanted, "--tenant", tenant]) for tenant in ("b", "a", "a")] == [3, 0, 3]
+    database = Database(url)
+    with database.write() as connection:
+        old = update(PUT_BY).where(PUT_BY.c.id == third.rpartition("/")[2])
+        connection.execute(old.values(at=stamp(datetime.now(UTC) - timedelta(days=31))))
+    database.close()
+    assert cli.main(["store", "purge"]) == 0
+    assert capsys.readouterr().out == "3 encrypted again\n0 encrypted again\n1 purged\n"
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=new) as (client, _):
+        ask = as_(client, secret)
+        assert [ask("GET", each).status_code for each in (first, second, third)] == [200, 404, 404]
+
+
+def test_the_time_that_a_batch_is_put_by_does_not_count(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=KEYS) as (client, keys):
+        secret = keys.add("c", role="coder", tenant="a")[1]
+        job = as_(client, secret)("POST", "/v1/batches", [NOTE]).headers["location"]
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 86_400)
+    with service(analyzer, url, NOTEGAP_DATABASE_KEYS=KEYS) as (client, _):
+        assert as_(client, secret)("GET", job).status_code == 200
 
 
 def test_without_a_key_what_is_lost_at_a_stop_is_said(

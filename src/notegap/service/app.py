@@ -21,7 +21,7 @@ from starlette.routing import Match
 
 import notegap
 from notegap.analyzer import Analyzer
-from notegap.config import NO_KEYS, Config, Networks
+from notegap.config import Config, Networks
 from notegap.errors import DataError, KnowledgeError, NotegapError, StoreError, crash_site
 from notegap.model import Mention, Note, Report
 from notegap.notes.text import MAX_BYTES
@@ -42,7 +42,6 @@ from notegap.service.idempotency import Idempotency
 from notegap.service.metrics import Counting, Metrics
 from notegap.service.page import page_router
 from notegap.service.problems import failure
-from notegap.service.put_by import PutBy
 from notegap.service.rate import RateLimit
 from notegap.service.records import Records
 from notegap.service.rest import rest_router
@@ -174,7 +173,7 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         reader,
         records=records,
         shelf=shelf,
-        put_by=PutBy(backend.store.database, config.settings.database.keys if config.settings else NO_KEYS),
+        put_by=backend.put_by,
         max_bytes=config.max_bytes,
         keep_seconds=config.keep_seconds,
     )

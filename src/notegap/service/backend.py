@@ -11,25 +11,30 @@ from notegap.service.audit_log import AuditLog
 from notegap.service.database import IN_MEMORY, Database
 from notegap.service.hl7.outbox import OUTBOX, Outbox
 from notegap.service.hl7.received import RECEIVED, Received
+from notegap.service.put_by import PUT_BY, PutBy
 from notegap.service.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The store, the audit log, the access and what HL7 v2 needs of one configuration; they share one database."""
+    """The store, the audit log, the access, and what HL7 v2 and batches need of one configuration.
+
+    They share one database.
+    """
 
     store: Store
     audit_log: AuditLog
     access: Access
     received: Received
     outbox: Outbox
+    put_by: PutBy
 
     @classmethod
     def from_config(cls, config: Config) -> Backend:
         """Open what the configuration describes."""
         store = Store.from_config(config)
         database, keys = store.database, config.database.keys
-        store.let_go(RECEIVED, OUTBOX)
+        store.let_go(RECEIVED, OUTBOX, PUT_BY)
         audit_log = AuditLog.from_config(config, database)
         return cls(
             store,
@@ -37,6 +42,7 @@ class Backend:
             Access.from_config(config, database),
             Received(database, keys),
             Outbox(database, keys, audit_log, attempts=config.outbox.attempts),
+            PutBy(database, keys),
         )
 
     @classmethod
@@ -50,11 +56,12 @@ class Backend:
             Access(required=False),
             Received(database, NO_KEYS),
             Outbox(database, NO_KEYS, audit_log),
+            PutBy(database, NO_KEYS),
         )
 
     def rotate(self) -> int:
         """Encrypt with the current key what is encrypted with another or with none; how many."""
-        return self.store.rotate() + self.outbox.rotate()
+        return self.store.rotate() + self.outbox.rotate() + self.put_by.rotate()
 
     def close(self) -> None:
         """Close the database."""

@@ -201,13 +201,13 @@ def audit_log_head(config_file: Path | None) -> int:
 
 @click.group(name="store", epilog=_EXIT_CODES)
 def store_group() -> None:
-    """What the service keeps: delete what is too old, delete one report, change the key."""
+    """What the service keeps: delete what is too old, delete one report or batch, change the key."""
 
 
 @store_group.command(name="purge", epilog=_EXIT_CODES)
 @config_option
 def store_purge(config_file: Path | None) -> int:
-    """Delete the reports and notes older than the retention period; the service does so too, once an hour."""
+    """Delete what is older than the retention period; the service does so too, once an hour."""
     return _store_work(config_file, "purged", lambda backend: backend.store.purge())
 
 
@@ -223,12 +223,16 @@ def store_rotate(config_file: Path | None) -> int:
 @click.option("--tenant", required=True, help="Whose it is.")
 @config_option
 def store_delete(kept_id: str, tenant: str, config_file: Path | None) -> int:
-    """Delete the report with this id, and its note."""
+    """Delete the report with this id, and its note, or the batch that was put by when the service was stopped."""
     with _backend(config_file, "store") as backend:
-        if not backend.store.delete(kept_id, tenant=tenant):
-            click.echo("notegap: this tenant has no report of this id", err=True)
+        if backend.store.delete(kept_id, tenant=tenant):
+            action = "report-delete"
+        elif backend.put_by.delete(kept_id, tenant=tenant):
+            action = "batch-delete"
+        else:
+            click.echo("notegap: this tenant has no report and no batch of this id", err=True)
             return NOTHING_THERE
-        backend.audit_log.append("report-delete", _operator(tenant), subject=kept_id)
+        backend.audit_log.append(action, _operator(tenant), subject=kept_id)
     return DONE
 
 

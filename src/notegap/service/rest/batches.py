@@ -40,7 +40,7 @@ AFTER_FETCHED = 300.0
 Record = Callable[[Report | RowError, Principal], None]
 
 _COLUMNS = "id, process, notes, done, gaps, complete, unchecked, failed, expires"
-_KEPT = "id, owner, notes, done, gaps, complete, unchecked, failed, expires"
+_KEPT = "id, owner, tenant, notes, done, gaps, complete, unchecked, failed, expires"
 _PIECE = 200
 
 
@@ -158,8 +158,8 @@ class Batches:
                     headers={"Retry-After": "60"},
                 )
             self._shelf.change(
-                "INSERT INTO batches (id, owner, process, notes, expires) VALUES (?, ?, ?, ?, ?)",
-                (name, owner, os.getpid(), len(rows), time.time() + self._seconds),
+                "INSERT INTO batches (id, owner, tenant, process, notes, expires) VALUES (?, ?, ?, ?, ?, ?)",
+                (name, owner, who.tenant, os.getpid(), len(rows), time.time() + self._seconds),
             )
         self._take_on(name, _Job(rows, who))
         return self.find(name, owner)
@@ -167,12 +167,13 @@ class Batches:
     def take_up(self) -> None:
         """Go on with the batches that were put by when the service was stopped."""
         for batch in self._put_by.take():
-            names = ", ".join(batch.row)
-            marks = ", ".join("?" * len(batch.row))
+            row = {**batch.row, "expires": time.time() + batch.seconds}
+            names = ", ".join(row)
+            marks = ", ".join("?" * len(row))
             with self._shelf.changing():
                 self._shelf.change(
                     f"INSERT INTO batches (process, {names}) VALUES (?, {marks})",  # noqa: S608 - names of ours
-                    (os.getpid(), *batch.row.values()),
+                    (os.getpid(), *row.values()),
                 )
                 for number, line in enumerate(batch.lines):
                     self._shelf.change(
@@ -253,6 +254,8 @@ class Batches:
             self._put_by.put(
                 Unfinished(
                     id=name,
+                    tenant=str(row["tenant"]),
+                    seconds=float(str(row["expires"])) - time.time(),
                     row=row,
                     lines=[str(line) for (line,) in lines],
                     rest=rest,
