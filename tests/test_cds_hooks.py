@@ -169,6 +169,21 @@ def test_what_is_documented_elsewhere_gets_no_card(analyzer: Analyzer) -> None:
     assert first not in {rule for card in cards(report, settled=frozenset({first})) for rule in card.findings}
 
 
+def test_the_section_a_quote_stood_in_is_named(client: TestClient) -> None:
+    sentence = "Chronic ligamentous laxity of the lumbar spine on MRI."
+    ccda = f"""<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"><component><structuredBody><component>
+<section><title>Assessment *today*</title><text><paragraph ID="a1">{sentence}</paragraph></text>
+</section></component></structuredBody></component></ClinicalDocument>"""
+    given = document()
+    given["content"] = [{"attachment": {"contentType": "text/xml", "data": base64.b64encode(ccda.encode()).decode()}}]
+    context = {"document": given, "conditions": bundle(condition())}
+    quotes = [line for card in call(client, context=context) for line in card["detail"].splitlines() if "“" in line]
+    assert quotes
+    assert {quote.rpartition("; in ")[2] for quote in quotes} == {"section “Assessment \\*today\\*”, element a1)"}
+    plain = call(client, context={"document": document(), "conditions": bundle(condition())})
+    assert not [card for card in plain if "; in " in card["detail"]]
+
+
 def test_a_long_question_is_cut_at_a_word(analyzer: Analyzer) -> None:
     report = analyzer.analyze(Note(id="n", text=TEXT, codes=("M24.28",)))
     check = report.checks[0]

@@ -423,11 +423,13 @@ def test_ccda_sections_in_order_with_their_parts() -> None:
         ("section", "", "EXAM:\n- Straight leg raise negative"),
         ("element", "i1", "Straight leg raise negative"),
     ]
-    inner = found.at(found.text.index("three"))
-    assert inner is not None
-    assert inner.id == "p1"
+    note = Note(id="n", text=found.text, parts=found.parts)
+    assert [(part.kind, part.id) for part in note.parts_at(found.text.index("three"))] == [
+        ("section", ""),
+        ("element", "p1"),
+    ]
     assert found.parts[2].code == "51848-0"
-    assert found.at(len(found.text)) is None
+    assert note.parts_at(len(found.text)) == ()
 
 
 def test_ccda_narrative() -> None:

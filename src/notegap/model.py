@@ -159,6 +159,11 @@ class Note:
             raise UsageError(f"a note's setting is none of: {', '.join(Setting)}")
         object.__setattr__(self, "setting", Setting(self.setting))
 
+    def parts_at(self, offset: int) -> tuple[Part, ...]:
+        """The parts that hold the character at `offset`, outermost first; its place in one is `offset - part.start`."""
+        around = [part for part in self.parts if part.start <= offset < part.end]
+        return tuple(sorted(around, key=lambda part: part.start - part.end))
+
 
 # ── what was read ───────────────────────────────────────────────────────────────────────────────
 

@@ -34,11 +34,6 @@ class Document:
     metadata: Metadata = field(default=Metadata(), repr=False)
     parts: tuple[Part, ...] = ()
 
-    def at(self, offset: int) -> Part | None:
-        """The innermost part that holds the character at `offset`; `offset - part.start` is its place in it."""
-        around = [part for part in self.parts if part.start <= offset < part.end]
-        return min(around, key=lambda part: part.end - part.start, default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class RowError:

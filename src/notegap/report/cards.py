@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from notegap.model import AlertKind, CodeCheck, Evidence, Finding, Report, Severity
+from notegap.model import AlertKind, CodeCheck, Evidence, Finding, Note, Part, Report, Severity
 from notegap.report.lines import count, place, shown
 
 SYSTEM = "https://notegap.org/fhir/CodeSystem/override-reason"
@@ -137,7 +137,7 @@ def _detail(check: CodeCheck, finding: Finding, report: Report) -> Iterator[str]
         yield f"\n{_prose(finding.ask)}"
     if finding.evidence:
         yield "\nThe note says:\n"
-        yield from (_quote(evidence, report.note.text) for evidence in finding.evidence)
+        yield from (_quote(evidence, report.note) for evidence in finding.evidence)
     if finding.why:
         yield f"\n{_prose(finding.why)}"
     if finding.place:
@@ -148,10 +148,18 @@ def _detail(check: CodeCheck, finding: Finding, report: Report) -> Iterator[str]
     yield f"\nItem {_prose(finding.id)}{title}, {_prose(report.code_set)}."
 
 
-def _quote(evidence: Evidence, text: str) -> str:
-    line, _ = place(text, evidence.start)
+def _quote(evidence: Evidence, note: Note) -> str:
+    line, _ = place(note.text, evidence.start)
     section = f", {escaped(evidence.section.replace('_', ' '))}" if evidence.section else ""
-    return f"- “{escaped(evidence.text)}” (line {line}{section})"
+    parts = ", ".join(filter(None, map(_named, note.parts_at(evidence.start))))
+    return f"- “{escaped(evidence.text)}” (line {line}{section}{'; in ' if parts else ''}{parts})"
+
+
+def _named(part: Part) -> str:
+    """A part of the file as one finds it there: by its title, else by its id; "" for what has only a number of ours."""
+    if part.title.strip():
+        return f"{escaped(part.kind)} “{escaped(part.title)}”"
+    return f"{escaped(part.kind)} {escaped(part.id)}" if part.id and part.kind != "attachment" else ""
 
 
 def _prose(text: str) -> str:

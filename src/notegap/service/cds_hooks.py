@@ -446,7 +446,12 @@ def _setting(call: Call) -> Setting:
 
 def _note(document: Document, codes: tuple[str, ...], setting: Setting) -> Note:
     return Note(
-        id=document.id or NAMELESS, text=document.text, codes=codes, setting=setting, date_of_service=document.day
+        id=document.id or NAMELESS,
+        text=document.text,
+        codes=codes,
+        setting=setting,
+        date_of_service=document.day,
+        parts=document.parts,
     )
 
 

@@ -14,6 +14,8 @@ from email.message import Message
 from typing import Any
 
 from notegap.errors import NoteError
+from notegap.model import Part
+from notegap.notes import document
 from notegap.notes.document import Source, decode_base64
 from notegap.notes.read import read_one
 from notegap.service.fetch import Fetched, Fetcher, parsed
@@ -37,11 +39,12 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A note, the id of its DocumentReference ("" when it has none) and the day it is of."""
+    """A note, the id of its DocumentReference ("" when it has none), the day it is of, and the parts of its file."""
 
     text: str = field(repr=False)
     id: str = ""
     day: str | None = None
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
 
 def read_document(reference: Resource, fetcher: Fetcher, *, max_bytes: int, token: str = "") -> Document:
@@ -54,24 +57,22 @@ def read_document(reference: Resource, fetcher: Fetcher, *, max_bytes: int, toke
     if reference.get("status") in GONE or reference.get("docStatus") == "entered-in-error":
         raise NoteError("The document is marked as entered in error or superseded; it is not read.")
     attachments = [
-        content["attachment"]
-        for content in objects(reference.get("content"))
+        (number, content["attachment"])
+        for number, content in enumerate(objects(reference.get("content")))
         if isinstance(content.get("attachment"), dict)
     ]
     problem = NoteError(f"The {KIND} has no attachment.")
-    for attachment in sorted(attachments, key=_plainness):
+    for number, attachment in sorted(attachments, key=lambda each: _plainness(each[1])):
         try:
-            text = _text(attachment, fetcher, max_bytes, token)
+            found = _attached(attachment, fetcher, max_bytes, token)
         except NoteError as error:
             problem = error
             continue
-        return Document(text=text, id=resource_id(reference), day=day_of(reference))
+        title = attachment.get("title")
+        whole = Part(0, len(found.text), "attachment", str(number), title=title if isinstance(title, str) else "")
+        parts = (whole, *found.parts)
+        return Document(text=found.text, id=resource_id(reference), day=day_of(reference), parts=parts)
     raise problem
-
-
-def read_bytes(data: bytes, media_type: str, charset: str, *, max_bytes: int) -> str:
-    """The text of a document: its format is recognised by content, else by `media_type`."""
-    return read_one(Source(data=data, where=_WHERE, max_bytes=max_bytes, charset=charset), media_type).text
 
 
 def resource_id(resource: Resource) -> str:
@@ -129,7 +130,7 @@ def _plainness(attachment: Resource) -> tuple[int, bool]:
     return rank, "data" not in attachment
 
 
-def _text(attachment: Resource, fetcher: Fetcher, max_bytes: int, token: str) -> str:
+def _attached(attachment: Resource, fetcher: Fetcher, max_bytes: int, token: str) -> document.Document:
     media_type, charset = _media_type(attachment.get("contentType"))
     if "data" in attachment:
         data = _decoded(attachment["data"])
@@ -140,7 +141,8 @@ def _text(attachment: Resource, fetcher: Fetcher, max_bytes: int, token: str) ->
         raise NoteError("The document's attachment has neither data nor an address.")
     if not data:
         raise NoteError("The document's attachment is empty.")
-    return read_bytes(data, media_type, charset, max_bytes=max_bytes)
+    # Its format is recognised by content, else by the media type.
+    return read_one(Source(data=data, where=_WHERE, max_bytes=max_bytes, charset=charset), media_type)
 
 
 def _binary(fetched: Fetched) -> tuple[bytes, str, str]:

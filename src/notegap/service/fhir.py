@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from starlette.responses import Response
 import notegap
 from notegap.errors import DataError, KnowledgeError, NoteError, UsageError
 from notegap.icd10cm import normalize
-from notegap.model import AlertKind, CodeCheck, Evidence, Finding, Knowledge, Note, Report, Setting, Severity
+from notegap.model import AlertKind, CodeCheck, Evidence, Finding, Knowledge, Note, Part, Report, Setting, Severity
 from notegap.query import FORMATS, compose_sheet
 from notegap.report.lines import count
 from notegap.service.access import require
@@ -42,6 +42,9 @@ FINDINGS = f"{BASE}/CodeSystem/finding"
 
 RANGE = f"{BASE}/StructureDefinition/text-range"
 """The extension that says where in the note a quote stands, in code points from 0."""
+
+PART = f"{BASE}/StructureDefinition/text-part"
+"""The extension that says in which part of its file a quote stands, the outermost first, as `parts` of a report."""
 
 NOTE_HASH = f"{BASE}/sid/note-sha256"
 KNOWLEDGE = f"{BASE}/sid/knowledge"
@@ -213,6 +216,7 @@ def _note(document: Document, asked: Asked) -> Note:
         claim_codes=asked.claim,
         setting=asked.setting,
         date_of_service=document.day,
+        parts=document.parts,
     )
 
 
@@ -222,8 +226,8 @@ def _note(document: Document, asked: Asked) -> Note:
 def _bundle(report: Report, asked: Asked, knowledge: Knowledge) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     document = _document_reference(report, asked)
-    findings = [(check, finding) for check in report.checks for finding in check.findings if finding.is_open]
-    issues = [_entry(_issue(check, finding, document, asked, now)) for check, finding in findings]
+    findings = [finding for check in report.checks for finding in check.findings if finding.is_open]
+    issues = [_entry(_issue(finding, report, document, asked, now)) for finding in findings]
     targets = [{"reference": issue["fullUrl"]} for issue in issues] or [document]
     entries = [*issues, _entry(_provenance(targets, document, report, knowledge, now))]
     remarks = [_remark(check) for check in report.checks] or [
@@ -252,7 +256,7 @@ def _document_reference(report: Report, asked: Asked) -> dict[str, Any]:
     return shape
 
 
-def _issue(check: CodeCheck, finding: Finding, document: Mapping[str, Any], asked: Asked, now: str) -> dict[str, Any]:
+def _issue(finding: Finding, report: Report, document: Mapping[str, Any], asked: Asked, now: str) -> dict[str, Any]:
     shape: dict[str, Any] = {
         "resourceType": "DetectedIssue",
         # No person has looked at it.
@@ -268,7 +272,7 @@ def _issue(check: CodeCheck, finding: Finding, document: Mapping[str, Any], aske
     if isinstance(patient, str) and _REFERENCE.fullmatch(patient):
         shape["patient"] = {"reference": patient}
     if finding.evidence:
-        shape["evidence"] = [_evidence(evidence, document) for evidence in finding.evidence]
+        shape["evidence"] = [_evidence(evidence, report.note, document) for evidence in finding.evidence]
     return shape
 
 
@@ -278,7 +282,7 @@ def _severity(finding: Finding) -> str:
     return "moderate" if weighs else "low"
 
 
-def _evidence(evidence: Evidence, document: Mapping[str, Any]) -> dict[str, Any]:
+def _evidence(evidence: Evidence, note: Note, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "extension": [
             {
@@ -287,11 +291,21 @@ def _evidence(evidence: Evidence, document: Mapping[str, Any]) -> dict[str, Any]
                     {"url": "start", "valueInteger": evidence.start},
                     {"url": "end", "valueInteger": evidence.end},
                 ],
-            }
+            },
+            *({"url": PART, "extension": list(_said_of(part))} for part in note.parts_at(evidence.start)),
         ],
         "code": [{"text": evidence.text}],
         "detail": [document],
     }
+
+
+def _said_of(part: Part) -> Iterator[dict[str, Any]]:
+    """What a part is, as extensions; FHIR has no empty strings."""
+    for name, value in asdict(part).items():
+        if isinstance(value, int):
+            yield {"url": name, "valueInteger": value}
+        elif value.strip():
+            yield {"url": name, "valueString": value}
 
 
 def _provenance(
