@@ -16,6 +16,7 @@ import yaml
 
 from notegap import cli
 from notegap.config import load
+from notegap.errors import UsageError
 from notegap.service.backend import check_exposure
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,30 @@ def test_the_configuration_of_compose_starts(tmp_path: Path) -> None:
     named = set(re.findall(r"/run/secrets/(\w+)", (DEPLOY / "notegap.toml").read_text(encoding="utf-8")))
     assert named == set(compose()["services"]["notegap"]["secrets"])
     assert named | {"database_password"} == set(compose()["secrets"])
+
+
+def test_mllp_is_off_unless_its_file_is_added_and_then_asks_who_may_connect(tmp_path: Path) -> None:
+    path = config_of((DEPLOY / "notegap.toml").read_text(encoding="utf-8"), tmp_path)
+    assert load(path, environment={"NOTEGAP_SERVER_NAMES": "notegap.example"}).config.mllp.port is None
+    added = yaml.safe_load((DEPLOY / "compose.mllp.yaml").read_text(encoding="utf-8"))
+    assert list(added) == ["services"]
+    assert list(added["services"]) == ["notegap"]
+    ours = added["services"]["notegap"]
+    assert set(ours) == {"environment", "ports"}
+    # Compose refuses to start while one of these is not given.
+    given = {name: value for name, value in ours["environment"].items() if value.startswith("${")}
+    assert all(value.startswith(f"${{{name}:?") for name, value in given.items())
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^export (.*)$", text, re.MULTILINE)
+    shown = dict(each.split("=") for each in told.split())
+    assert set(given) == set(shown) - {"NOTEGAP_NAME"}
+    variables = {"NOTEGAP_SERVER_NAMES": shown.pop("NOTEGAP_NAME"), **ours["environment"], **shown}
+    config = load(path, environment=variables).config
+    check_exposure(config)
+    assert ours["ports"] == [f"{config.mllp.port}:{config.mllp.port}"]
+    assert [str(each) for each in config.mllp.peers] == ["10.20.0.7/32", "10.20.1.0/28"]
+    with pytest.raises(UsageError, match=r"those who may connect \(mllp\.peers\)"):
+        check_exposure(load(path, environment=variables | {"NOTEGAP_MLLP_PEERS": ""}).config)
 
 
 def test_the_configuration_of_the_unit_starts(tmp_path: Path) -> None:
