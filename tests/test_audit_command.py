@@ -10,12 +10,14 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from audit_stub import StubAnalyzer
 from notegap import cli
+from notegap.analyzer import Analyzer
 
 ROOT = Path(__file__).resolve().parents[1]
 Audit = Callable[..., tuple[int, str, str]]
@@ -181,7 +183,8 @@ def test_the_documents_examples_run(audit: Audit) -> None:
         archive.writestr("b.jsonl", "".join(json.dumps({"id": n, "text": TEXT}) + "\n" for n in range(20)))
     text = (ROOT / "docs" / "auditing.md").read_text()
     commands = [line for block in re.findall(r"```sh\n((?:.*\n)*?)```", text) for line in block.splitlines()]
-    assert len(commands) == 5
+    Path("claims.csv").write_text(f"NOTE_BODY,DX\n{TEXT},M24.28;E11.9\n")
+    assert len(commands) == 6
     for command in commands:
         _, _, *arguments = shlex.split(command)
         code, out, err = audit(*arguments)
@@ -189,6 +192,38 @@ def test_the_documents_examples_run(audit: Audit) -> None:
     assert ids("audit.jsonl") == ["warehouse.csv:2", "warehouse.csv:3"]
     assert ids("query.jsonl") == ["7"]
     assert 2 < len(ids("sample.jsonl")) < 18
+
+
+def test_claimed_codes_are_checked_when_asked(
+    audit: Audit, analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that can be judged: with a checklist, or no code at all."""
+    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: analyzer)
+    claim = ["E11.9", "M24.28", "M54.5"]
+    rows: list[dict[str, Any]] = [
+        {"id": "claimed", "text": "Instability of the lumbar spine, M53.2X6.", "claim_codes": claim},
+        {"id": "asked", "text": "Instability of the lumbar spine.", "claim_codes": claim, "codes": ["M53.2X6"]},
+        {"id": "elsewhere", "text": "Instability of the lumbar spine, M53.2X6.", "claim_codes": ["E11.9"]},
+        {"id": "none", "text": "Instability of the lumbar spine, M53.2X6."},
+    ]
+    Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def checked(*more: str) -> dict[str, list[str]]:
+        code, _, err = audit("a.jsonl", "--out", "o.jsonl", "--out", "o.duckdb", *more)
+        assert code == 1, err
+        reports = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+        return {report["id"]: [check["code"] for check in report["checks"]] for report in reports}
+
+    assert checked() == {row["id"]: ["M53.2X6"] for row in rows}
+    assert checked("--check-claims") == {
+        "claimed": ["M24.28", "M54.5"],
+        "asked": ["M53.2X6", "M24.28", "M54.5"],
+        "elsewhere": ["M53.2X6"],
+        "none": ["M53.2X6"],
+    }
+    with duckdb.connect("o.duckdb", read_only=True) as database:
+        found = database.execute("SELECT code, unsupported, not_billable FROM claimed_without_support ORDER BY 1")
+        assert found.fetchall() == [("M24.28", 2, 0), ("M54.5", 2, 2)]
 
 
 def test_the_whole_of_it_in_processes(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def test_both_sides_of_a_claim(tmp_path: Path) -> None:
                 report("n7", [check("M53.2", [alert("raised", "M53.2", "invalid-code")], valid=False)]),
                 claim_codes=("M53.2",),
             ),
+            # No checklist covers it: nothing is said of it.
+            audited(8, report("n8", [check("E11.9", [alert("clear", "E11.9", "excludes1")])]), claim_codes=("E11.9",)),
         ],
     )
     assert [(rate.name, rate.part, rate.whole) for rate in summary.claims] == [

@@ -25,6 +25,7 @@ from notegap.audit.ledger import Ledger
 from notegap.audit.rows import columns, flat_rows
 from notegap.audit.run import audit_rows
 from notegap.audit.seen import Seen
+from notegap.audit.select import with_claimed
 from notegap.audit.spark import audit
 from notegap.audit.spark.frames import Patterns, audited, flat, prepared, read_parquet
 from notegap.audit.spark.session import need_java, need_spark, session, telling
@@ -126,7 +127,7 @@ def rows_of(notes: Sequence[tuple[int, str, str | None]]) -> list[Row]:
 def test_real_notes_come_out_as_they_do_locally(spark: Any, analyzer: Analyzer, tmp_path: Path) -> None:
     lines = [line for path in sorted(UNLABELLED.glob("*.jsonl")) for line in path.open(encoding="utf-8")]
     notes = [json.loads(line) for line in lines[::10]][:48]
-    claims = [["M54.50"], ["M48.061", "M99.99"], None]
+    claims = [["M54.50", "M24.28"], ["M48.061", "M99.99"], None]
     made: list[dict[str, Any]] = [
         {
             "id": note["id"],
@@ -144,11 +145,16 @@ def test_real_notes_come_out_as_they_do_locally(spark: Any, analyzer: Analyzer, 
     made += [{"id": "none", "text": None}, {"id": "bad", "text": "Low back pain.", "setting": "moon"}]
     path = tmp_path / "notes.parquet"
     pq.write_table(pa.Table.from_pylist(made), path, row_group_size=16)
-    want = locally(list(read_rows([str(path)], NoteOptions())), analyzer, rules=rules_of(analyzer.knowledge))
+    rows, rules = list(read_rows([str(path)], NoteOptions())), rules_of(analyzer.knowledge)
+    want = locally(rows, analyzer, rules=rules)
     source, _ = read_parquet(spark, path, NoteOptions())
     assert any(row["near_duplicate_of"] for row in want)
     assert any(row["duplicate_of"] for row in want)
     assert table(flat(audited(source, asked(Patterns())))) == want
+    claimed = [replace(row, note=with_claimed(row.note, analyzer.knowledge)) for row in rows]
+    assert claimed != rows
+    want = locally(claimed, analyzer, rules=rules)
+    assert table(flat(audited(source, asked(Patterns(), check_claims=True)))) == want
 
 
 def test_partitions_make_no_difference_and_workers_are_reused(spark: Any) -> None:

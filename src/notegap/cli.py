@@ -670,6 +670,11 @@ def _columns_option(_context: click.Context, option: click.Parameter, values: tu
     metavar="FIELD=COLUMN,...",
     help="Which columns of a table stand for which fields: text=NOTE_BODY,id=NOTE_ID.",
 )
+@click.option(
+    "--check-claims",
+    is_flag=True,
+    help="Check the codes of a note's claim too: those with a checklist, and those that cannot be reported.",
+)
 @click.option("--query", default="", metavar="SQL", help="What to read from IN, a DuckDB file or a database's URL.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read side by side; one for each core unless given."
@@ -735,6 +740,7 @@ def audit_command(
     since: str | None,
     sample: Sample | None,
     columns: dict[str, str],
+    check_claims: bool,
     query: str,
     workers: int | None,
     timeout: float,
@@ -784,6 +790,7 @@ def audit_command(
         fresh=fresh,
         quarantine=quarantine,
         selection=Selection(since=since or "", sample=sample, limit=limit),
+        check_claims=check_claims,
         workers=workers or _cores(),
         timeout=timeout or None,
         query=query,

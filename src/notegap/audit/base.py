@@ -49,12 +49,14 @@ TABLES = {
             bool_or(billable) AS billable, bool_or(complete) AS complete, bool_or(claimed) AS claimed,
             bool_or(documented) AS documented, bool_or(kind = 'documented') AS not_claimed,
             bool_and(kind = 'documented') AS unchecked,
+            coalesce(bool_or(kind = 'requirement' OR NOT (valid AND billable)), false) AS judged,
             count(*) FILTER ({_APPLIES}) AS items, count(*) FILTER ({_IS_GAP}) AS gaps,
             count(*) FILTER (status = 'raised') AS alerts
         FROM findings WHERE code <> '' AND duplicate_of IS NULL GROUP BY "row", code""",
 }
 """One row for each note; one for each note and code, of the notes that count. `not_claimed`: the facts point to it and
-the claim does not carry it; `unchecked`: nothing else is known of it."""
+the claim does not carry it; `unchecked`: nothing else is known of it; `judged`: it has a checklist, or cannot be
+reported."""
 
 VIEWS = {
     "worklist": f"""
@@ -88,7 +90,7 @@ VIEWS = {
         SELECT code, any_value(title) AS title, count(*) AS claimed, count(*) FILTER (NOT complete) AS unsupported,
             count(*) FILTER (NOT (valid AND billable)) AS not_billable,
             count(*) FILTER (NOT documented) AS not_documented
-        FROM checks WHERE claimed GROUP BY code""",
+        FROM checks WHERE claimed AND judged GROUP BY code""",
     "documented_not_claimed": """
         SELECT code, any_value(title) AS title, count(*) AS notes
         FROM checks WHERE not_claimed GROUP BY code""",

@@ -20,7 +20,7 @@ from notegap.audit.reports import Reports
 from notegap.audit.rows import AuditedNote, Outcome
 from notegap.audit.run import Tally, audit_rows
 from notegap.audit.seen import Seen
-from notegap.audit.select import Selection
+from notegap.audit.select import Selection, with_claimed
 from notegap.audit.work import Analyzes, Here, Pool, Workers
 from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
@@ -47,7 +47,8 @@ class Plan:
 
     `outs` are files, none for standard output; `format_` is what is written to it, and to files whose suffix says
     nothing; asked for outright (`format_asked`), it holds for all that may have it. `ledger` and `quarantine` None:
-    beside the first of `outs`. `timeout`: seconds for a note.
+    beside the first of `outs`. `check_claims`: whether the codes of a claim are checked too. `timeout`: seconds for a
+    note.
     """
 
     sources: Sequence[str]
@@ -59,6 +60,7 @@ class Plan:
     fresh: bool = False
     quarantine: Path | None = None
     selection: Selection = field(default_factory=Selection)
+    check_claims: bool = False
     workers: int = 1
     timeout: float | None = None
     query: str = ""
@@ -117,7 +119,8 @@ def run_audit(
         first = list(islice(rows, _FEW))
         if not first:
             return None
-        rules = rules_of(analyzer().knowledge)
+        knowledge = analyzer().knowledge
+        rules = rules_of(knowledge)
         # What lasts need not be gone through again with every few reports.
         gc.collect()
         gc.freeze()
@@ -131,8 +134,11 @@ def run_audit(
             run = Writing(plan, stack, tell, print_out, shown)
             if quarantine is not None:
                 run.quarantine = stack.enter_context(Quarantine(quarantine))
+            found: Iterator[Row] = chain(first, rows)
+            if plan.check_claims:
+                found = (replace(row, note=with_claimed(row.note, knowledge)) for row in found)
             audited = audit_rows(
-                chain(first, rows),
+                found,
                 workers,
                 kept,
                 run.seen,

@@ -1,15 +1,19 @@
-"""Which rows of an input are audited: those since a day, a sample, the first so many. The same each time."""
+"""Which rows of an input are audited, those since a day, a sample, the first so many, the same each time; and which of
+their codes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from notegap.errors import UsageError
-from notegap.model import Note
+from notegap.icd10cm import load
+from notegap.model import Knowledge, Note
+from notegap.notes.document import RowError
 from notegap.notes.inputs import Row
 
 _WHOLE = 1 << 64
@@ -73,6 +77,17 @@ class Selection:
                 yield row
         if count:
             undated(count)
+
+
+def with_claimed(note: Note | RowError, knowledge: Knowledge) -> Note | RowError:
+    """A note that is also asked about the codes of its claim: those that can be judged.
+
+    That are those with a checklist, and those that cannot be reported at all.
+    """
+    if isinstance(note, RowError) or not note.claim_codes:
+        return note
+    judged = (code for code in note.claim_codes if knowledge.checklist(code) is not None or load().problem(code))
+    return replace(note, codes=tuple(dict.fromkeys((*note.codes, *judged))))
 
 
 def _drawn(number: int) -> int:

@@ -241,7 +241,10 @@ def _funnel(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
 
 
 def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
-    """Both sides, in codes of notes whose claim is known: claimed without support, and documented but not claimed."""
+    """Both sides, in codes of notes whose claim is known: claimed without support, and documented but not claimed.
+
+    A claimed code that no checklist covers is not judged, unless it cannot be reported at all.
+    """
     (row,) = rows_of(
         connection,
         """
@@ -251,7 +254,7 @@ def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
             count(*) FILTER (claimed AND NOT complete AND NOT (valid AND billable)) AS invalid,
             (SELECT count(*) FROM documented WHERE claimed IS NOT NULL) AS documented,
             (SELECT count(*) FROM documented WHERE NOT claimed) AS unclaimed
-        FROM checks""",
+        FROM checks WHERE judged OR NOT claimed""",
     )
     claimed, documented = row["claimed"], row["documented"]
     return (

@@ -69,6 +69,7 @@ def run_on_spark(
             rules=rules,
             options=replace(plan.options, columns={}),
             timeout=plan.timeout,
+            check_claims=plan.check_claims,
             with_text=plan.writing.with_text,
             words=writing.needs_text or files.has_reports,
             rows=bool(files.flat),

@@ -67,6 +67,7 @@ def audit(
     patterns: Sequence[str | Path] = (),
     timeout: float | None = 60,
     max_bytes: int = MAX_BYTES,
+    check_claims: bool = False,
     with_text: bool = False,
 ) -> DataFrame:
     """The flat table of an audit of the notes in `df`: the columns of `notegap audit --out x.parquet`, row for row.
@@ -76,6 +77,7 @@ def audit(
     `codes`, `setting` and `date_of_service` stand in where a note has none. `row` numbers the notes and `source` names
     where they are from; without `row` they are numbered as they stand, with gaps from partition to partition.
 
+    `check_claims` also checks the codes of claims, as `notegap audit --check-claims` does.
     `patterns` are folders of one's own that every worker has, too. A note is given up after `timeout` seconds.
     `with_text` adds the columns `quotes` and `text`. The result is in the order of `row`, from partition to partition.
     """
@@ -92,6 +94,7 @@ def audit(
         rules=rules_of(build().knowledge),
         options=options,
         timeout=timeout or None,
+        check_claims=check_claims,
         with_text=with_text,
         words=with_text,
     )

@@ -23,9 +23,10 @@ from notegap.audit.batch import Auditor, rules_of
 from notegap.audit.ledger import key_of
 from notegap.audit.near import bands, nearest
 from notegap.audit.rows import AuditedNote, Outcome, columns, flat_rows, from_error, from_report, hash_of
+from notegap.audit.select import with_claimed
 from notegap.audit.work import Analyzes, Done, analyzed, prepared
 from notegap.errors import NotegapError, crash_site
-from notegap.model import Metadata, Note, Part, Setting
+from notegap.model import Knowledge, Metadata, Note, Part, Setting
 from notegap.notes.document import RowError
 from notegap.notes.inputs import Row
 from notegap.notes.table import FIELDS, SAID, read_values
@@ -61,7 +62,8 @@ class Work:
     """What is asked of Spark's processes.
 
     `build` makes an analyzer; equal ones are built once in a process. `rules` is what they are expected to check by.
-    `words`: the texts travel with the notes, as reports and `with_text` need them. `rows` and `notes`: whether the flat
+    `check_claims`: whether the codes of a claim are checked too. `words`: the texts travel with the notes, as reports
+    and `with_text` need them. `rows` and `notes`: whether the flat
     table's rows are told, and the audited notes themselves.
     """
 
@@ -69,6 +71,7 @@ class Work:
     rules: str
     options: NoteOptions
     timeout: float | None = None
+    check_claims: bool = False
     with_text: bool = False
     words: bool = False
     rows: bool = True
@@ -125,15 +128,15 @@ def analyze(frames: Iterable[DataFrame], *, work: Work) -> Iterator[DataFrame]:
     """Analyze the notes of a partition; for each the records that `READ_SCHEMA` tells of."""
     with _telling():
         done = _Remembering(work)
-        for some in _by(_AT_ONCE, _rows(frames, work.options)):
+        for some in _by(_AT_ONCE, _rows(frames, work)):
             yield _frame(_READ, [record for row in some for record in _records(row, done, work)])
 
 
 @cache
-def _analyzer(build: Callable[[], Auditor]) -> tuple[Analyzes, str]:
-    """An analyzer and the rules it checks by, built once for all partitions that this process is given."""
+def _analyzer(build: Callable[[], Auditor]) -> tuple[Analyzes, Knowledge, str]:
+    """An analyzer, what it knows and the rules it checks by, built once for all partitions that a process is given."""
     built = build()
-    return prepared(lambda: built), rules_of(built.knowledge)
+    return prepared(lambda: built), built.knowledge, rules_of(built.knowledge)
 
 
 class _Remembering:
@@ -148,7 +151,7 @@ class _Remembering:
         if key not in self._done:
             if len(self._done) == _REMEMBERED:
                 del self._done[next(iter(self._done))]
-            analyzer, rules = _analyzer(self._work.build)
+            analyzer, _, rules = _analyzer(self._work.build)
             if rules != self._work.rules:
                 raise NotegapError(
                     "a worker has another version of notegap, or other patterns, than the program that asks it; "
@@ -158,14 +161,16 @@ class _Remembering:
         return self._done[key]
 
 
-def _rows(frames: Iterable[DataFrame], options: NoteOptions) -> Iterator[Row]:
+def _rows(frames: Iterable[DataFrame], work: Work) -> Iterator[Row]:
     for frame in frames:
         for values in frame.to_dict("records"):
             number = values["row"]
             if number is None or number != number:
                 raise NotegapError("the column `row` has no number in some row")
             where = str(values["where"])
-            note = _unkept(values["kept"]) if "kept" in values else _read(values, where, options)
+            note = _unkept(values["kept"]) if "kept" in values else _read(values, where, work.options)
+            if work.check_claims:
+                note = with_claimed(note, _analyzer(work.build)[1])
             yield Row(int(number), str(values["source"]), note)
 
 
