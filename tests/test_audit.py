@@ -25,12 +25,12 @@ from notegap.audit.batch import Plan, rules_of, run_audit
 from notegap.audit.ledger import Ledger, key_of
 from notegap.audit.near import bands, signature, similarity
 from notegap.audit.rows import AuditedNote, Outcome, hash_of
-from notegap.audit.run import Tally, audit_rows
+from notegap.audit.run import Tally, audit, audit_rows
 from notegap.audit.seen import Seen
 from notegap.audit.select import Sample, Selection, parse_sample
 from notegap.audit.work import Here, Pool, Workers
-from notegap.errors import NotegapError, UsageError
-from notegap.model import Metadata, Note, Part, Setting
+from notegap.errors import NoteError, NotegapError, UsageError
+from notegap.model import Metadata, Note, Part, Report, Setting
 from notegap.notes.document import RowError
 from notegap.notes.inputs import How, Row, read_rows
 from notegap.notes.text import NoteOptions
@@ -203,9 +203,28 @@ def test_notes_that_hang_or_kill_their_process_cost_no_other() -> None:
 
 
 def test_a_slow_note_is_stopped_without_processes_too() -> None:
-    slow, after = audited(["slow it", "gaps it"], Here(StubAnalyzer(), 0.2))
-    assert slow.error.startswith("took longer than 0.2 seconds")
+    slow, after = audited(["slow it", "gaps it"], Here(StubAnalyzer(), 1))
+    assert slow.error.startswith("took longer than 1 seconds")
     assert after.outcome is Outcome.CHECKED
+
+
+def test_what_breaks_on_a_note_is_told_alike_in_a_batch_and_in_an_audit() -> None:
+    class Broken(StubAnalyzer):
+        def analyze(self, note: Note) -> Report:
+            raise errors[note.id]
+
+    errors = {"known": NoteError("it is no text"), "memory": MemoryError(), "unknown": IndexError("a word of it")}
+    notes = [Note(id=name, text="gaps word") for name in errors]
+    batch = list(audit(notes, Broken().analyze))
+    assert [(one.id, one.where) for one in batch if isinstance(one, RowError)] == [
+        ("known", "row 1"),
+        ("memory", "row 2"),
+        ("unknown", "row 3"),
+    ]
+    told = [one.message for one in batch if isinstance(one, RowError)]
+    assert told == [Here(Broken(), None).start(note)().error for note in notes]
+    assert told[:2] == ["it is no text", "there is not enough memory for this note"]
+    assert told[2].startswith("notegap broke on this note: IndexError at ")
 
 
 def test_files_that_are_slow_to_read_are_read_in_the_processes(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from notegap.audit.bare import Published
 from notegap.audit.ledger import Ledger, key_of
 from notegap.audit.rows import AuditedNote, Outcome, from_error, from_report, hash_of
 from notegap.audit.seen import Seen
-from notegap.audit.work import Done, Result, Workers
-from notegap.errors import NotegapError, crash_site
+from notegap.audit.work import Done, Result, Workers, problem_of
 from notegap.model import Note, Report
 from notegap.notes.document import RowError
 from notegap.notes.inputs import Row
@@ -27,13 +26,10 @@ def audit(rows: Iterable[Note | RowError], analyze: Callable[[Note], Report]) ->
 
 
 def _analyze(note: Note, number: int, analyze: Callable[[Note], Report]) -> Report | RowError:
-    where = f"row {number}"
     try:
         return analyze(note)
-    except NotegapError as error:
-        return RowError(note.id, where, str(error))
     except Exception as error:  # noqa: BLE001 - one note nobody foresaw must not lose the thousands after it
-        return RowError(note.id, where, f"notegap broke on this note: {crash_site(error)}")
+        return RowError(note.id, f"row {number}", problem_of(error))
 
 
 def audit_rows(

@@ -80,12 +80,18 @@ def analyzed(note: Note, analyzer: Analyzes, timeout: float | None) -> Done:
             return Done(packed(report, note), signature(note.text), line=one_line_fast(report))
     except TooLongError:
         return Done(error=_too_long(timeout))
-    except NotegapError as error:
-        return Done(error=str(error))
-    except MemoryError:
-        return Done(error="there is not enough memory for this note")
     except Exception as error:  # noqa: BLE001 - one note nobody foresaw must not lose the thousands after it
-        return Done(error=f"notegap broke on this note: {crash_site(error)}")
+        return Done(error=problem_of(error))
+
+
+def problem_of(error: Exception) -> str:
+    """Why a note has no report, without a word of it: for whoever reads on behind it."""
+    match error:
+        case NotegapError():
+            return str(error)
+        case MemoryError():
+            return "there is not enough memory for this note"
+    return f"notegap broke on this note: {crash_site(error)}"
 
 
 @dataclass(frozen=True, slots=True)
