@@ -136,6 +136,34 @@ def test_columns_and_metadata(tmp_path: Path) -> None:
     assert found_row.note == Note(id="b.jsonl:1", text="t", metadata=Metadata(provider="17"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("ending", ["tsv", "jsonl", "txt", "stdin"])
+def test_a_table_may_be_utf_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, encoding: str) -> None:
+    """As Excel's "Unicode text" is. What is damaged in it costs its row alone."""
+    texts = ["Laxit\u00e4t \U0001f9b4, L4\u2013L5", "half \ud83e of a pair", "Laxity. " + "x" * 70_000, "Pain."]
+    if ending == "jsonl":
+        text = "".join(json.dumps({"id": n, "text": each}, ensure_ascii=False) + "\r\n" for n, each in enumerate(texts))
+    else:
+        text = "id\ttext\r\n" + "".join(f'{n}\t"{each}"\r\n' for n, each in enumerate(texts))
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes((mark + text).encode(encoding, "surrogatepass"))
+    options = NoteOptions(input_format="csv") if ending == "txt" else NoteOptions()
+    if ending == "stdin":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(path.open("rb")))
+    found, said = rows("-" if ending == "stdin" else path, options=options)
+    assert [row.note.text for row in found if isinstance(row.note, Note)] == [texts[0], *texts[2:]]
+    assert list(errors(found)) == (["a.jsonl:2"] if ending == "jsonl" else ["1"])
+    assert said == [f"{'stdin' if ending == 'stdin' else path.name}: read as {encoding[:6].upper()}"]
+    if ending == "tsv":
+        path.write_bytes(path.read_bytes()[:-1])
+        cut_off, _ = rows(path)
+        assert [row.note for row in cut_off[:3]] == [row.note for row in found[:3]]
+        assert errors(cut_off[3:]) == {
+            "a.tsv": f"is not {encoding[:6].upper()} to its end, as it says it is; is it cut off?"
+        }
+
+
 # ── folders ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -46,6 +46,7 @@ from notegap.notes.read import FILE_FACTOR, TABLES, TEXT, read_documents, recogn
 from notegap.notes.sql import name_of, read_query
 from notegap.notes.table import Saying, read_csv, read_json_lines, unsaid_of
 from notegap.notes.text import (
+    MARKS,
     STDIN,
     NoteOptions,
     cannot_read,
@@ -563,6 +564,9 @@ class _Chained(io.RawIOBase):
 def _table_in(data: bytes, options: NoteOptions) -> str:
     """The kind of table that data without a telling name is: "jsonl", "csv", or "" for none."""
     text = options.columns.get("text", "text")
+    encoding = next((encoding for mark, encoding in MARKS if data.startswith(mark)), None)
+    if encoding is not None:
+        data = data[:_HEAD].decode(encoding, "replace").encode()
     line = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:_HEAD].partition(b"\n")[0].strip()
     if line.startswith(b"{"):
         row = _parses(line)

@@ -6,6 +6,7 @@ be read at all (another format, no `text` column) raises. Memory is bounded by t
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO, cast
 from uuid import UUID
 
 from notegap.errors import NoteError, UsageError
@@ -48,6 +49,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNDECODED = re.compile("[\udc80-\udcff]+")
 # In JSON one byte of a note can take six (an escaped control character); the other fields need some room too.
 _JSON_GROWTH, _JSON_ROOM = 6, 65_536
+_PIECE = 65_536
 
 
 class _RowRefusedError(Exception):
@@ -82,12 +84,13 @@ def read_json_lines(
     A line may be a FHIR resource; `neighbours` is what is known of it from elsewhere.
     """
     name = printable(name)
+    file = _as_utf8(file, name, say)
     limit = options.max_bytes * _JSON_GROWTH + _JSON_ROOM
     number = 0
     while line := file.readline(limit):
         number += 1
         if number == 1:
-            _refuse_other_tables(line, name)
+            refuse_other_formats(line, where=name)
         where = f"{name}:{number}"
         if not line.endswith(b"\n") and len(line) == limit:
             _skip_line(file, limit)
@@ -101,11 +104,45 @@ def read_json_lines(
             yield _json_row(line, where, options, say)
 
 
-def _refuse_other_tables(first: bytes, name: str) -> None:
-    refuse_other_formats(first, where=name)
-    mark = next((encoding for mark, encoding in MARKS if first.startswith(mark)), None)
-    if mark is not None:
-        raise NoteError(f"{name}: is {mark}; a table is read as UTF-8, save it so and try again")
+def _as_utf8(file: BinaryIO, name: str, say: Saying) -> BinaryIO:
+    """A file as UTF-8, whatever its byte order mark says that it is: Excel's "Unicode text" is UTF-16."""
+    peeking = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
+    first = cast(io.BufferedReader, peeking).peek(4)
+    encoding = next((encoding for mark, encoding in MARKS if first.startswith(mark)), None)
+    if encoding is None:
+        return peeking
+    say(name, f"read as {encoding}")
+    return cast(BinaryIO, io.BufferedReader(_Recoded(peeking, encoding, name), _PIECE))
+
+
+class _Recoded(io.RawIOBase):
+    """A file of another encoding as UTF-8; half of a surrogate pair stays one, and costs its row alone."""
+
+    def __init__(self, file: BinaryIO, encoding: str, name: str) -> None:
+        self._file = file
+        self._encoding = encoding
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._held = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        data = b"more"
+        while data and not self._held:
+            data = self._file.read(_PIECE)
+            try:
+                text = self._decoder.decode(data, final=not data)
+            except UnicodeDecodeError:
+                text = None
+            if text is None:
+                raise NoteError(f"{self._name}: is not {self._encoding} to its end, as it says it is; is it cut off?")
+            self._held = text.encode("utf-8", "surrogatepass")
+        size = min(len(view), len(self._held))
+        view[:size], self._held = self._held[:size], self._held[size:]
+        return size
 
 
 def _fhir_row(
@@ -220,9 +257,10 @@ def _parse_json(line: bytes, where: str, say: Saying) -> Mapping[str, object]:
 def read_csv(file: io.BufferedReader, name: str, options: NoteOptions, say: Saying) -> Iterator[Note | RowError]:
     """The notes of an open file of CSV; `name` says where a row stands ("export.csv:12")."""
     name = printable(name)
-    _refuse_other_tables(file.peek(1024), name)
+    recoded = cast(io.BufferedReader, _as_utf8(cast(BinaryIO, file), name, say))
+    refuse_other_formats(recoded.peek(1024), where=name)
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and not the file.
-    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+    with io.TextIOWrapper(recoded, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield from _csv_lines(text, name, options, say)
 
 
