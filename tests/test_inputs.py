@@ -167,10 +167,43 @@ def test_a_table_may_be_utf_16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 # ── folders ─────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_the_tables_of_a_folder_are_read_each_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,one\n,two\n")
+    (tmp_path / "a.txt").write_text("t")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_bytes("text\tid\r\nthree\t\r\n".encode("utf-16"))
+    (tmp_path / "in" / "b.jsonl").write_bytes(json_lines({"2": "four"}) + b'{"text": 5}\n')
+    (tmp_path / "in" / "long.jsonl.gz").write_bytes(gzip.compress(json_lines({"3": "x" * 100_000})))
+    (tmp_path / "in" / "patients.csv").write_text("id,name\n1,Doe\n")
+    (tmp_path / "in" / "q.parquet").write_bytes(b"PAR1....")
+    pq.write_table(pa.table({"text": ["five"]}), tmp_path / "in" / "t.parquet")
+    pq.write_table(pa.table({"note_id": ["n"]}), tmp_path / "in" / "z.parquet")
+    found, said = rows(tmp_path)
+    assert [(row.source, row.note.id) for row in found] == [
+        ("a.csv", "1"),
+        ("a.csv", "a.csv:3"),
+        ("a.txt", "a.txt"),
+        ("in/a.csv", "in/a.csv:2"),
+        ("in/b.jsonl", "2"),
+        ("in/b.jsonl", "in/b.jsonl:2"),
+        ("in/long.jsonl.gz", "3"),
+        ("in/q.parquet", "in/q.parquet"),
+        ("in/t.parquet", "in/t.parquet:1"),
+    ]
+    assert list(errors(found)) == ["in/b.jsonl:2", "in/q.parquet"]
+    assert said == [
+        "a.csv: read as UTF-16",
+        "patients.csv: left out: a table without a column for the texts of notes",
+        "z.parquet: left out: a table without a column for the texts of notes",
+    ]
+    found, said = rows(tmp_path, options=NoteOptions(columns={"text": "name"}))
+    assert [row.note.id for row in found if isinstance(row.note, Note)] == ["a.txt", "1"]
+
+
 def test_a_folder_leaves_out_tables_pipes_and_what_the_audit_writes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("t")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"t"))
-    (tmp_path / "c.zip").write_bytes(zipped({"in/x.txt": b"t", "y.csv": b"id,text\n1,t\n"}))
+    (tmp_path / "c.zip").write_bytes(zipped({"in/x.txt": b"t", "y.csv": b"id,title\n1,t\n"}))
     (tmp_path / "out.jsonl").write_bytes(json_lines({"z": "t"}))
     (tmp_path / "log.ndjson").write_text('{"event":"kickoff"}\n')
     (tmp_path / "d.txt").symlink_to(tmp_path / "nowhere")
@@ -179,8 +212,8 @@ def test_a_folder_leaves_out_tables_pipes_and_what_the_audit_writes(tmp_path: Pa
     assert ids(found) == ["a.txt", "b.txt.gz", "c.zip/in/x.txt", "d.txt"]
     assert errors(found) == {"d.txt": "cannot be read (no such file or directory)"}
     assert said == [
-        "y.csv: left out: a table in a folder of documents; name it itself to read it",
-        "log.ndjson: left out: a table in a folder of documents; name it itself to read it",
+        "y.csv: left out: a table without a column for the texts of notes",
+        "log.ndjson: left out: a table without a column for the texts of notes",
         "pipe.txt: left out: no regular file",
     ]
     assert size_of([str(tmp_path)]) is not None

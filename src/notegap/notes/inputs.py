@@ -44,7 +44,7 @@ from notegap.notes.packed import (
 )
 from notegap.notes.read import FILE_FACTOR, TABLES, TEXT, read_documents, recognize
 from notegap.notes.sql import name_of, read_query
-from notegap.notes.table import Saying, read_csv, read_json_lines, unsaid_of
+from notegap.notes.table import NoTextError, Saying, read_csv, read_json_lines, unsaid_of
 from notegap.notes.text import (
     MARKS,
     STDIN,
@@ -57,7 +57,7 @@ from notegap.notes.text import (
 )
 
 _LEFT_OUT = "left out: of no format that is read; plain text has to be named .txt"
-_A_TABLE = "left out: a table in a folder of documents; name it itself to read it"
+_NO_TEXTS = "left out: a table without a column for the texts of notes"
 _NO_DOCUMENT = "left out: holds no DocumentReference"
 _NO_FILE = "left out: no regular file"
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
@@ -326,8 +326,8 @@ class _Neighbours:
 class _Here:
     """A stream's place: the id its only note has, its file's name, where it stands, and how it is to be read.
 
-    `neighbours` is what stands beside it. `tables`: it was named itself, so that a table is read too; in a folder of
-    documents one is left out. `depth` counts the archives around it, `budget` what may come out of them.
+    `neighbours` is what stands beside it. `tables`: it was named itself, so that a table has to be one of notes;
+    in a folder one that is not is left out. `depth` counts the archives around it, `budget` what may come out of them.
     """
 
     id: str
@@ -423,8 +423,7 @@ def _of_stream(file: BinaryIO, here: _Here) -> _Found:
     if kind == "jsonl" and not here.tables and not asked and recognize(head) == "fhir":
         return _export(file, here)
     if kind in TABLES and not here.tables and not asked:
-        here.told(_A_TABLE)
-        return iter(())
+        return _table_among_others(file, here, kind, head)
     if kind in TABLES:
         return _table(file, here, kind, head)
     return _document_file(file, here)
@@ -447,6 +446,22 @@ def _table(file: BinaryIO, here: _Here, kind: str, head: bytes) -> _Found:
         copy = spooled(file, here.where)
         return _until_closed(copy, _named(module.read(copy, here.source, here.options), here), here)
     raise NoteError(f"{here.where}: reading Parquet needs the package {missing}: pip install 'notegap[audit]'")
+
+
+def _table_among_others(file: BinaryIO, here: _Here, kind: str, head: bytes) -> _Found:
+    """A table in a folder, which may be one of notes: one that has no texts is left out, and that is said."""
+    try:
+        if kind == "jsonl" and not _may_have_texts(head, here.options):
+            raise NoTextError
+        yield from _table(file, here, kind, head)
+    except NoTextError:
+        here.told(_NO_TEXTS)
+
+
+def _may_have_texts(head: bytes, options: NoteOptions) -> bool:
+    """Whether the first line is a row with a text, or one of which that cannot be told."""
+    row = _parses(_in_utf8(head).removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0])
+    return not isinstance(row, dict) or options.columns.get("text", "text") in row
 
 
 def _named(notes: Iterable[Note | RowError], here: _Here) -> _Found:
@@ -564,10 +579,7 @@ class _Chained(io.RawIOBase):
 def _table_in(data: bytes, options: NoteOptions) -> str:
     """The kind of table that data without a telling name is: "jsonl", "csv", or "" for none."""
     text = options.columns.get("text", "text")
-    encoding = next((encoding for mark, encoding in MARKS if data.startswith(mark)), None)
-    if encoding is not None:
-        data = data[:_HEAD].decode(encoding, "replace").encode()
-    line = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:_HEAD].partition(b"\n")[0].strip()
+    line = _in_utf8(data[:_HEAD]).removeprefix(b"\xef\xbb\xbf").lstrip()[:_HEAD].partition(b"\n")[0].strip()
     if line.startswith(b"{"):
         row = _parses(line)
         return "jsonl" if isinstance(row, dict) and text in row else ""
@@ -576,6 +588,12 @@ def _table_in(data: bytes, options: NoteOptions) -> str:
         if len(names) > 1 and text.lower() in names and all(_COLUMN.fullmatch(name) for name in names):
             return "csv"
     return ""
+
+
+def _in_utf8(head: bytes) -> bytes:
+    """The beginning of a file in UTF-8, whatever its mark says that it is."""
+    encoding = next((encoding for mark, encoding in MARKS if head.startswith(mark)), None)
+    return head if encoding is None else head.decode(encoding, "replace").encode()
 
 
 def _parses(line: bytes) -> object:

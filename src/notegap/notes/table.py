@@ -52,6 +52,10 @@ _JSON_GROWTH, _JSON_ROOM = 6, 65_536
 _PIECE = 65_536
 
 
+class NoTextError(NoteError):
+    """A table without a column for its notes' texts: not one of notes."""
+
+
 class _RowRefusedError(Exception):
     """Why one row is no note; never leaves this module."""
 
@@ -212,18 +216,21 @@ def _plain(value: object) -> object:
 
 
 def refuse_columns(names: Iterable[str], where: str, options: NoteOptions) -> None:
-    """Raise `NoteError` when a table with columns of these names has none for a note's text, or lacks one asked for.
+    """Raise `NoTextError` when a table with columns of these names has none for a note's text.
+
+    Raises `NoteError` when it lacks another one that is asked for.
 
     The columns' own names are not repeated: without a header, the first line is a note.
     """
     known = set(names)
-    for column in options.columns.values():
-        if column.lower() not in known:
-            raise NoteError(f"{where}: no column is named `{column}`, as --columns says")
     if "text" not in known and "text" not in options.columns:
-        raise NoteError(
+        raise NoTextError(
             f"{where}: no column is named `text`; the first line has to name the columns: {', '.join(FIELDS)}"
         )
+    for field, column in sorted(options.columns.items(), key=lambda each: each[0] != "text"):
+        if column.lower() not in known:
+            kind = NoTextError if field == "text" else NoteError
+            raise kind(f"{where}: no column is named `{column}`, as --columns says")
 
 
 def _mapped(row: Mapping[str, object], options: NoteOptions) -> Mapping[str, object]:

@@ -259,7 +259,7 @@ def _stage(plan: Plan, analyzer: Callable[[], Auditor], path: Path, say: Saying,
 
 
 def _named(source: str) -> Sequence[str]:
-    """A folder of Parquet as its files: to our own reader, a table in a folder of documents is none."""
+    """A folder of Parquet as its files, without what Spark puts beside them (`_SUCCESS`)."""
     files = _parquet_files(Path(source)) if source != STDIN and "://" not in source and Path(source).is_dir() else ()
     return [str(file) for file in files] or [source]
 
