@@ -97,7 +97,7 @@ def test_the_python_example_prints_what_it_shows(number: int) -> None:
 
 
 def test_the_blocks_are_there() -> None:
-    assert (len(CONSOLE.findall(readme())), len(PYTHON.findall(readme()))) == (2, 1)
+    assert (len(CONSOLE.findall(readme())), len(PYTHON.findall(readme()))) == (2, 2)
 
 
 def test_the_floors_are_those_that_are_held() -> None:

@@ -127,11 +127,6 @@ class CodeSet:
         found = self.node(node_id)
         return found.title if found else ""
 
-    def is_billable(self, code: str) -> bool:
-        """Whether `code` may be reported as it stands."""
-        found = self.get(code)
-        return found is not None and found.billable
-
     def leaves(self, code: str) -> tuple[str, ...]:
         """The billable codes at and below `code`, 7th characters included, in order."""
         found = self.get(code)

@@ -91,7 +91,7 @@ class Verdict:
 
 
 class AuditLog:
-    """The audit log. Without keys none is kept: `append` then does nothing, and `is_kept` says so."""
+    """The audit log. Without keys none is kept: `append` then does nothing."""
 
     def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
@@ -103,11 +103,6 @@ class AuditLog:
     def from_config(cls, config: Config, database: Database) -> AuditLog:
         """The log that the configuration describes."""
         return cls(database, config.audit.keys)
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether a log is kept at all."""
-        return bool(self._keys)
 
     def append(
         self, action: str, who: Principal, *, note: Note | str | None = None, subject: str = "", outcome: str = "ok"
