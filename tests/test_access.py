@@ -556,7 +556,7 @@ def test_the_command_refuses(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: FakeAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: FakeAnalyzer())
     assert cli.main(["serve", "--host", "0.0.0.0", "--no-browser"]) == cli.BROKEN
     assert "does not serve others than this machine without authentication" in capsys.readouterr().err
 
@@ -628,7 +628,7 @@ def test_a_certificate_that_is_none(
     tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: FakeAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: FakeAnalyzer())
     (tmp_path / "no.pem").write_text("nothing")
     for chain, key in ((certificate[0], tmp_path / "no.pem"), (tmp_path / "nowhere", certificate[1])):
         asked = ["serve", "--port", "0", "--no-browser", "--tls-certificate", str(chain), "--tls-key", str(key)]

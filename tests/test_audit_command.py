@@ -27,7 +27,7 @@ TEXT = "gaps Chronic ligamentous laxity of the lumbar spine."
 @pytest.fixture
 def audit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Audit:
     """`audit(*arguments)` in `tmp_path`, with a stand-in: the exit code, what was printed, what was complained of."""
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: StubAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: StubAnalyzer())
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -121,11 +121,11 @@ def test_stopped_by_hand_it_says_how_it_goes_on(audit: Audit, monkeypatch: pytes
                 raise KeyboardInterrupt
             return super().analyze(note)
 
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: Stopping())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: Stopping())
     code, _, err = audit(table("a.jsonl"), "--out", "o.jsonl")
     assert code == 130
     assert "what was found is kept in o.jsonl.ledger; the same command goes on from there" in err
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: StubAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: StubAnalyzer())
     assert audit("a.jsonl", "--out", "o.jsonl")[0] == 1
     assert len(ids("o.jsonl")) == 3
 
@@ -198,7 +198,7 @@ def test_claimed_codes_are_checked_when_asked(
     audit: Audit, analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that can be judged: with a checklist, or no code at all."""
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: analyzer)
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: analyzer)
     claim = ["E11.9", "M24.28", "M54.5"]
     rows: list[dict[str, Any]] = [
         {"id": "claimed", "text": "Instability of the lumbar spine, M53.2X6.", "claim_codes": claim},

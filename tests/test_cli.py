@@ -37,7 +37,7 @@ Notegap = Callable[..., Run]
 @pytest.fixture
 def notegap(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Notegap:
     """`notegap(*arguments, stdin=b"...")` in this process, with the stand-in for Analyzer."""
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: FakeAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: FakeAnalyzer())
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -94,11 +94,11 @@ def test_a_crash_is_not_a_gap(notegap: Notegap, note: Callable[[str], Path], mon
     def broken(*_: object) -> None:
         raise ZeroDivisionError("words of a note")
 
-    monkeypatch.setattr(cli, "_analyzer", broken)
+    monkeypatch.setattr(cli.base, "build_analyzer", broken)
     run = notegap("check", note(GAPS))
     assert (run.code, run.out) == (2, "")
     assert re.fullmatch(
-        r"notegap: notegap broke: ZeroDivisionError at notegap/cli\.py:\d+; please report this line, "
+        r"notegap: notegap broke: ZeroDivisionError at notegap/cli/notes\.py:\d+; please report this line, "
         r"it holds no word of the note\n",
         run.err,
     )
@@ -117,7 +117,7 @@ def test_a_broken_knowledge_file(
     def broken(*_: object) -> None:
         raise KnowledgeError("concepts/x.yaml:3: unknown key 'term'; did you mean 'terms'?")
 
-    monkeypatch.setattr(cli, "_analyzer", broken)
+    monkeypatch.setattr(cli.base, "build_analyzer", broken)
     run = notegap("check", note(GAPS))
     assert run == Run(2, "", "notegap: concepts/x.yaml:3: unknown key 'term'; did you mean 'terms'?\n")
 
@@ -227,7 +227,7 @@ def test_options_reach_the_note(notegap: Notegap, note: Callable[[str], Path], m
             seen.append(note)
             return super().analyze(note)
 
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: Recorder())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: Recorder())
     codes = ("--code", "m2428", "--code", "M43.26,M24.28", "--claim", "M24.28;m5450")
     notegap("check", note(GAPS), *codes, "--setting", "inpatient", "--date", "2026-04-30")
     assert seen[0].codes == ("M24.28", "M43.26")

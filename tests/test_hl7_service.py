@@ -809,7 +809,7 @@ def test_the_command_says_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: None)
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: None)
     monkeypatch.setattr(serve, "serve", lambda _analyzer, _config, ready: ready("http://127.0.0.1:1/"))
     monkeypatch.setenv("NOTEGAP_MLLP_PORT", "2575")
     assert cli.main(["serve"]) == 0

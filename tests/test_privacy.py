@@ -134,7 +134,7 @@ def test_standard_error_and_logs(
     (tmp_path / "bad.txt").write_bytes(CANARY.encode() + b"\x92")
     rows = [*ROWS, json.dumps({"text": f"crash {CANARY}"})]
     (tmp_path / "in.jsonl").write_text("\n".join(rows))
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: FakeAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: FakeAnalyzer())
     caplog.set_level(0)
     cli.main([str(argument) for argument in run(tmp_path)])
     assert CANARY not in capfd.readouterr().err

@@ -668,7 +668,7 @@ class Run:
 def notegap(
     analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> Callable[..., Run]:
-    monkeypatch.setattr(cli, "_analyzer", lambda _patterns: analyzer)
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _patterns: analyzer)
 
     def run(*arguments: str | Path, stdin: str = "") -> Run:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))

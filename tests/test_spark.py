@@ -337,7 +337,7 @@ def test_the_notebook_in_the_document_runs(spark: Any) -> None:
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command builds stand-ins, which workers can build too."""
     monkeypatch.setattr("notegap.audit.spark.frames.Patterns", lambda _folders: quick)
-    monkeypatch.setattr(cli, "_analyzer", lambda _folders: StubAnalyzer())
+    monkeypatch.setattr(cli.base, "build_analyzer", lambda _folders: StubAnalyzer())
 
 
 @pytest.mark.usefixtures("stubbed")
