@@ -261,7 +261,11 @@ class DatabaseTable(Table):
     )
     keys_file: Path | None = Field(default=None, description="A file that holds the keys.")
     retention_days: int = Field(
-        default=30, ge=1, le=36_500, description="Reports and notes older than this are not given out, and are deleted."
+        default=30,
+        ge=1,
+        le=36_500,
+        description="Reports and notes older than this are not given out, and are deleted; so are batches that were "
+        "put by so long ago.",
     )
 
 

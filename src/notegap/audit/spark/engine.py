@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -233,10 +232,9 @@ def _stage(plan: Plan, analyzer: Callable[[], Auditor], path: Path, say: Saying,
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sources = list(chain.from_iterable(map(_named, plan.sources)))
     schema = pa.schema({"row": pa.int64(), "source": pa.string(), "kept": pa.string()})
     number = 0
-    with progress(lambda: size_of(sources, query=plan.query), plan.selection.limit) as shown:
+    with progress(lambda: size_of(plan.sources, query=plan.query), plan.selection.limit) as shown:
         how = How(
             query=plan.query,
             timeout=plan.timeout,
@@ -244,7 +242,7 @@ def _stage(plan: Plan, analyzer: Callable[[], Auditor], path: Path, say: Saying,
             skip=ours(plan, plan.beside(plan.quarantine, _QUARANTINE)),
             took=shown.took,
         )
-        rows = chosen_rows(replace(plan, sources=sources), how, say, tell)
+        rows = chosen_rows(plan, how, say, tell)
         with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=False) as writer:
             for some in _groups_of(rows):
                 number += len(some)
@@ -256,12 +254,6 @@ def _stage(plan: Plan, analyzer: Callable[[], Auditor], path: Path, say: Saying,
                 )
                 shown.count(number, 0)
     return number
-
-
-def _named(source: str) -> Sequence[str]:
-    """A folder of Parquet as its files, without what Spark puts beside them (`_SUCCESS`)."""
-    files = _parquet_files(Path(source)) if source != STDIN and "://" not in source and Path(source).is_dir() else ()
-    return [str(file) for file in files] or [source]
 
 
 def _groups_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
