@@ -84,7 +84,14 @@ class Published(Mapping[str, Any]):
 
 def _columns(parts: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Parts alike, of which a note has hundreds: the names of their fields once, then the values of each."""
-    return [list(parts[0]), *(list(_bare(part).values()) for part in parts)] if parts else []
+    if not parts:
+        return []
+    names = [*parts[0]]
+    quote = names.index("text")
+    columns = [names, *([*part.values()] for part in parts)]
+    for values in columns[1:]:
+        values[quote] = None
+    return columns
 
 
 def _parts(columns: Sequence[list[Any]], text: str) -> list[dict[str, Any]]:

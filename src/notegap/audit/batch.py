@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from notegap.audit.select import Selection, with_claimed
 from notegap.audit.work import Analyzes, Here, Pool, Workers
 from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
+from notegap.garbage import keep_what_lasts
 from notegap.model import Knowledge
 from notegap.notes.inputs import How, Row, read_rows, size_of
 from notegap.notes.table import Saying, unsaid_of
@@ -121,9 +121,7 @@ def run_audit(
             return None
         knowledge = analyzer().knowledge
         rules = rules_of(knowledge)
-        # What lasts need not be gone through again with every few reports.
-        gc.collect()
-        gc.freeze()
+        keep_what_lasts()
         with ExitStack() as stack:
             if len(first) < _FEW:
                 workers: Workers = Here(analyzer(), plan.timeout)

@@ -31,11 +31,12 @@ def signature(text: str) -> bytes:
     words = _WORD.findall(text.lower())
     if not words:
         return b""
-    runs = sorted({" ".join(run) for run in zip(*(words[start:] for start in range(_RUN)), strict=False)})
+    runs = set(map(" ".join, zip(*(words[start:] for start in range(_RUN)), strict=False)))
     from datasketch import MinHash  # takes long to import, and only who signs needs it
 
     sketch = MinHash(_PERMUTATIONS, hashfunc=zlib.crc32, permutations=_permutations())
-    encoded = [run.encode("utf-8", "surrogatepass") for run in runs or [" ".join(words)]]
+    # Encoded all at once; no word has a line end in it.
+    encoded = "\n".join(runs or (" ".join(words),)).encode("utf-8", "surrogatepass").split(b"\n")
     for start in range(0, len(encoded), _AT_ONCE):
         sketch.update_batch(encoded[start : start + _AT_ONCE])
     return bytes(sketch.hashvalues.astype("<u4").tobytes())

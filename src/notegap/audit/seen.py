@@ -62,14 +62,17 @@ class Seen:
         """
         places = bands(signed)
         marks = ",".join("?" * len(places))
+        found = []
         with _telling():
-            found = self._database.execute(
-                f"SELECT DISTINCT row, signature FROM bands JOIN signatures USING (row) WHERE band IN ({marks})",
-                places,
-            ).fetchall()
             new = self._database.executemany(
-                "INSERT OR IGNORE INTO bands VALUES (?, ?)", ((place, row) for place in places)
+                "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(place, row) for place in places]
             ).rowcount
+            # Most notes are like none before; this row has no signature yet, so that it is none of those found.
+            if new < len(places):
+                found = self._database.execute(
+                    f"SELECT DISTINCT row, signature FROM bands JOIN signatures USING (row) WHERE band IN ({marks})",
+                    places,
+                ).fetchall()
             if new > 0:
                 self._add("INSERT INTO signatures VALUES (?, ?)", row, signed)
         return nearest(signed, found)

@@ -5,7 +5,6 @@ A note that takes too long or whose process dies is given up; the notes around i
 
 from __future__ import annotations
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -23,6 +22,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from notegap.audit.bare import packed
 from notegap.audit.near import signature
 from notegap.errors import NotegapError, crash_site
+from notegap.garbage import keep_what_lasts
 from notegap.model import Note, Report
 from notegap.notes.document import RowError
 from notegap.notes.inputs import Elsewhere, FileRows, read_file_rows
@@ -214,8 +214,7 @@ def prepared(build: Build) -> Analyzes:
     analyzer = build()
     # The first note would wait for what is built when it is first needed.
     analyzed(_WARM, analyzer, None)
-    gc.collect()
-    gc.freeze()
+    keep_what_lasts()
     return analyzer
 
 

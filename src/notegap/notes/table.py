@@ -383,10 +383,13 @@ def _text(row: Mapping[str, object], max_bytes: int) -> str:
         raise _RowRefusedError("`text` is not a string")
     if says_nothing(text):
         raise _RowRefusedError("`text` is empty")
-    bad = _UNDECODED.search(text) or _SURROGATE.search(text)
-    if bad:
-        raise _RowRefusedError(_not_text(bad))
-    if len(text.encode()) > max_bytes:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        bad = _UNDECODED.search(text) or _SURROGATE.search(text)
+        assert bad is not None  # nothing else keeps a text from being UTF-8
+        raise _RowRefusedError(_not_text(bad)) from None
+    if size > max_bytes:
         raise _RowRefusedError(too_long("`text`", max_bytes).replace(":", "", 1))
     return text
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import notegap
@@ -18,6 +18,7 @@ from notegap.model import (
     Evidence,
     Finding,
     Mention,
+    Metadata,
     Note,
     Report,
     Severity,
@@ -25,6 +26,8 @@ from notegap.model import (
     Suggestion,
 )
 from notegap.report.page import Page, suggestions
+
+_METADATA = tuple(part.name for part in fields(Metadata))
 
 
 def json_report(report: Report, page: Page) -> str:
@@ -155,12 +158,12 @@ def mention_as_dict(mention: Mention) -> dict[str, Any]:
         "end": mention.end,
         "text": mention.text,
         "section": mention.section,
-        "at": list(mention.at),
-        "levels": list(mention.levels),
-        "seen_on": list(mention.seen_on),
-        "due_to": list(mention.due_to),
-        "beside": list(mention.beside),
-        "qualities": list(mention.qualities),
+        "at": [*mention.at],
+        "levels": [*mention.levels],
+        "seen_on": [*mention.seen_on],
+        "due_to": [*mention.due_to],
+        "beside": [*mention.beside],
+        "qualities": [*mention.qualities],
     }
 
 
@@ -175,7 +178,7 @@ def _error(note_id: str, message: str, where: str) -> dict[str, Any]:
 
 def metadata_as_dict(note: Note) -> dict[str, Any]:
     """What the file said of the note, and where each part of the text stood in it, where it said anything."""
-    said = {name: value for name, value in asdict(note.metadata).items() if value}
+    said = {name: value for name in _METADATA if (value := getattr(note.metadata, name))}
     return ({"metadata": said} if said else {}) | (
         {"parts": [asdict(part) for part in note.parts]} if note.parts else {}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -24,6 +23,7 @@ from uvicorn.supervisors import Multiprocess
 from notegap.analyzer import Analyzer
 from notegap.config import Config, is_loopback
 from notegap.errors import UsageError
+from notegap.garbage import keep_what_lasts
 from notegap.service.app import FIRST, ServiceConfig, create_app
 from notegap.service.backend import Backend, check_exposure
 from notegap.service.cds_hooks import CdsConfig
@@ -48,7 +48,7 @@ def serve(analyzer: Analyzer, config: Config, *, ready: Callable[[str], None]) -
         # The first note waits for nothing that the second does not.
         analyzer.analyze(FIRST)
         server = server_of(analyzer, service)
-        _keep_what_lasts()
+        keep_what_lasts()
         _tell_crashes()
         ready(_address(service, bound))
         server.run(sockets=[bound])
@@ -156,18 +156,8 @@ def _worker(build: Callable[[], Analyzer], config: ServiceConfig) -> FastAPI:
     _tell_crashes()
     analyzer = build()
     analyzer.analyze(FIRST)
-    _keep_what_lasts()
+    keep_what_lasts()
     return create_app(analyzer, config)
-
-
-def _keep_what_lasts() -> None:
-    """Leave the analyzer to itself: looking through it for garbage takes as long as reading a note.
-
-    And look for garbage every few notes, not many times in each: a note leaves hardly any that counting does not find.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _memory() -> str | None:
