@@ -86,9 +86,9 @@ def _columns(parts: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Parts alike, of which a note has hundreds: the names of their fields once, then the values of each."""
     if not parts:
         return []
-    names = [*parts[0]]
+    names: list[Any] = [*parts[0]]
     quote = names.index("text")
-    columns = [names, *([*part.values()] for part in parts)]
+    columns: list[list[Any]] = [names, *([*part.values()] for part in parts)]
     for values in columns[1:]:
         values[quote] = None
     return columns

@@ -62,7 +62,7 @@ class Seen:
         """
         places = bands(signed)
         marks = ",".join("?" * len(places))
-        found = []
+        found: list[tuple[int, bytes]] = []
         with _telling():
             new = self._database.executemany(
                 "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(place, row) for place in places]
