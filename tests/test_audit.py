@@ -346,6 +346,9 @@ def test_selection() -> None:
         assert least <= len(found) <= most
         assert found == sorted(found)
         assert found == selected(Selection(sample=sample), many)[0], "the same each time"
+    half = Selection(sample=Sample(share=0.5))
+    drawn = {tuple(selected(half, [replace(row, source=f"{n}.csv") for row in many[:8]])[0]) for n in range(20)}
+    assert len(drawn) > 10, "of another file other rows"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "101%", "x", "", "5%%", "1.5"])

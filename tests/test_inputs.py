@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
 
+from databases import fresh_database
 from notegap.errors import NoteError, UsageError
-from notegap.model import Metadata, Note
+from notegap.model import Metadata, Note, Setting
 from notegap.notes import packed
 from notegap.notes.document import RowError
 from notegap.notes.inputs import How, Row, read_notes, read_rows, size_of
@@ -217,6 +218,79 @@ def test_a_folder_leaves_out_tables_pipes_and_what_the_audit_writes(tmp_path: Pa
         "pipe.txt: left out: no regular file",
     ]
     assert size_of([str(tmp_path)]) is not None
+
+
+def test_a_folder_in_it_that_cannot_be_read_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text(f"{LAXITY} {name}", encoding="utf-8")
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path) == str(tmp_path / "b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found, _ = rows(tmp_path)
+    assert sorted(ids(found)) == ["a/note.txt", "b", "c/note.txt"]
+    assert errors(found) == {"b": "cannot be read (permission denied)"}
+    assert size_of([str(tmp_path)]) == 2 * len(f"{LAXITY} a")
+    with pytest.raises(NoteError, match="permission denied"):
+        rows(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("written", "date_format", "day"),
+    [
+        ("2026-04-30", "", "2026-04-30"),
+        ("20260430", "", "2026-04-30"),
+        ("04/30/2026", "%m/%d/%Y", "2026-04-30"),
+        ("30.4.2026", "%d.%m.%Y", "2026-04-30"),
+        ("2026-04-30", "%m/%d/%Y", "2026-04-30"),
+        ("04/30/2026", "", ""),
+        ("2026-13-45", "", ""),
+        ("04/30/26", "%m/%d/%Y", ""),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_days_are_read_as_they_are_written_or_said_to_be_left_out(
+    tmp_path: Path, ending: str, written: str, date_format: str, day: str
+) -> None:
+    path = tmp_path / f"t.{ending}"
+    row = {"id": "1", "text": LAXITY, "date": written}
+    if ending == "csv":
+        path.write_text(f"id,text,date\n1,{LAXITY},{written}\n", encoding="utf-8")
+    elif ending == "jsonl":
+        path.write_text(json.dumps(row), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    ((found,), said) = rows(path, options=NoteOptions(date_format=date_format))
+    assert isinstance(found.note, Note)
+    assert (found.note.metadata.date, found.note.date_of_service) == (day, day or None)
+    left_out = "its `date` is not written as 2026-04-30 and was left out; --date-format says how it is written"
+    assert [remark.partition(": ")[2] for remark in said] == ([] if day else [left_out])
+
+
+def test_a_date_of_service_is_read_in_the_same_format(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"text,date_of_service\n{LAXITY},04/30/2026\n", encoding="utf-8")
+    ((refused,), _) = rows(tmp_path / "t.csv")
+    assert isinstance(refused.note, RowError)
+    assert "--date-format" in refused.note.message
+    ((found,), _) = rows(tmp_path / "t.csv", options=NoteOptions(date_format="%m/%d/%Y"))
+    assert isinstance(found.note, Note)
+    assert found.note.date_of_service == "2026-04-30"
+
+
+def test_a_database_file_without_a_query_is_told_what_it_needs(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "n.duckdb")).close()
+    with pytest.raises(NoteError, match=r"n\.duckdb: is a DuckDB file; --query says"):
+        rows(tmp_path / "n.duckdb")
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'n.db'}")
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE notes (text TEXT)"))
+    with pytest.raises(NoteError, match=r"n\.db: is an SQLite database; give its URL"):
+        rows(tmp_path / "n.db")
 
 
 def test_a_folder_of_100_000_files(tmp_path: Path) -> None:
@@ -452,6 +526,35 @@ def test_a_bulk_export_is_joined_with_what_stands_beside_it(export: Path) -> Non
 
 
 @pytest.mark.skipif(not (INTERFACE / "fhir").exists(), reason="../shared/interface is not there")
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [("IMP", Setting.INPATIENT), ("ACUTE", Setting.INPATIENT), ("AMB", Setting.OUTPATIENT), ("", Setting.OUTPATIENT)],
+)
+def test_an_inpatients_encounter_makes_the_note_an_inpatients(tmp_path: Path, kind: str, setting: Setting) -> None:
+    told: dict[str, Any] = {"class": {"code": kind}} if kind else {}
+    data = base64.b64encode(LAXITY.encode()).decode()
+    (tmp_path / "DocumentReference.000.ndjson").write_bytes(
+        ndjson([reference("d1", "e1", contentType="text/plain", data=data)])
+    )
+    (tmp_path / "Encounter.000.ndjson").write_bytes(ndjson([{"resourceType": "Encounter", "id": "e1", **told}]))
+    (found,), _ = rows(tmp_path)
+    assert isinstance(found.note, Note)
+    assert found.note.setting is setting
+
+
+def test_an_author_who_stands_in_the_document_is_named(tmp_path: Path) -> None:
+    data = base64.b64encode(LAXITY.encode()).decode()
+    document = reference("d1", "e1", contentType="text/plain", data=data)
+    document["author"] = [{"reference": "#pr9"}]
+    document["contained"] = [
+        {"resourceType": "Practitioner", "id": "pr9", "name": [{"prefix": ["Dr."], "given": ["Ada"], "family": "Roe"}]}
+    ]
+    (tmp_path / "d.json").write_text(json.dumps(document), encoding="utf-8")
+    (found,), _ = rows(tmp_path / "d.json")
+    assert isinstance(found.note, Note)
+    assert found.note.metadata.provider == "Dr. Ada Roe"
+
+
 def test_the_published_bulk_export() -> None:
     folder = INTERFACE / "fhir" / "bulk_10_patients"
     found, said = rows(folder)
@@ -563,6 +666,15 @@ def test_a_query_over_a_database_url(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs --query") as refused:
         rows("sqlite://user:hunter2@host/db")
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_query_over_postgresql_by_its_plain_url(postgres: str) -> None:
+    with fresh_database(postgres) as url:
+        plain = "postgresql" + url[url.index(":") :]
+        query = "SELECT 'n1' AS id, 'Laxity of ligament.' AS text, DATE '2026-04-30' AS date"
+        (found,), _ = rows(plain, how=How(query=query))
+    assert isinstance(found.note, Note)
+    assert (found.note.id, found.note.metadata.date) == ("n1", "2026-04-30")
 
 
 def test_a_long_table_does_not_fill_memory(tmp_path: Path) -> None:

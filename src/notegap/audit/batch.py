@@ -20,7 +20,7 @@ from notegap.audit.rows import AuditedNote, Outcome
 from notegap.audit.run import Tally, audit_rows
 from notegap.audit.seen import Seen
 from notegap.audit.select import Selection, with_claimed
-from notegap.audit.work import Analyzes, Here, Pool, Workers
+from notegap.audit.work import Analyzes, Here, Pool, Workers, warm
 from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
 from notegap.garbage import keep_what_lasts
@@ -124,7 +124,7 @@ def run_audit(
         keep_what_lasts()
         with ExitStack() as stack:
             if len(first) < _FEW:
-                workers: Workers = Here(analyzer(), plan.timeout)
+                workers: Workers = Here(warm(analyzer()), plan.timeout)
             else:
                 workers = stack.enter_context(Pool(build, plan.workers, plan.timeout))
                 pools.append(workers)

@@ -56,13 +56,13 @@ class Selection:
         """
         chosen: frozenset[int] | None = None
         if self.sample is not None and self.sample.number is not None:
-            numbers = (row.number for row in self._since(rows(True), lambda _count: None))
-            chosen = frozenset(heapq.nsmallest(self.sample.number, numbers, key=_drawn))
+            places = ((_drawn(row), row.number) for row in self._since(rows(True), lambda _count: None))
+            chosen = frozenset(number for _, number in heapq.nsmallest(self.sample.number, places))
         share = self.sample.share if self.sample is not None else None
         kept = (
             row
             for row in self._since(rows(False), undated)
-            if (chosen is None or row.number in chosen) and (share is None or _drawn(row.number) < share * _WHOLE)
+            if (chosen is None or row.number in chosen) and (share is None or _drawn(row) < share * _WHOLE)
         )
         return islice(kept, self.limit)
 
@@ -90,6 +90,7 @@ def with_claimed(note: Note | RowError, knowledge: Knowledge) -> Note | RowError
     return replace(note, codes=tuple(dict.fromkeys((*note.codes, *judged))))
 
 
-def _drawn(number: int) -> int:
-    """A number at random for a row, the same each time."""
-    return int.from_bytes(hashlib.blake2b(number.to_bytes(8, "little"), digest_size=8).digest(), "little")
+def _drawn(row: Row) -> int:
+    """A number at random for a row, the same each time, another for the same row of another file."""
+    place = f"{row.number}\0{row.source}".encode()
+    return int.from_bytes(hashlib.blake2b(place, digest_size=8).digest(), "little")

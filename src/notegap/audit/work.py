@@ -211,10 +211,14 @@ def prepared(build: Build) -> Analyzes:
     # A library's warning or log line may quote what it was given.
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
-    analyzer = build()
-    # The first note would wait for what is built when it is first needed.
-    analyzed(_WARM, analyzer, None)
+    analyzer = warm(build())
     keep_what_lasts()
+    return analyzer
+
+
+def warm(analyzer: Analyzes) -> Analyzes:
+    """`analyzer` once all is built that a first note calls for: no note's time goes to that."""
+    analyzed(_WARM, analyzer, None)
     return analyzer
 
 

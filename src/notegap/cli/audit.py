@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +67,20 @@ def _columns_of(_context: click.Context, option: click.Parameter, values: tuple[
                 f"write it as text=NOTE_BODY,id=NOTE_ID; what can be named is {', '.join((*FIELDS, *SAID))}",
                 param=option,
             )
+        if name in columns:
+            raise click.BadParameter(f"{name} is given two columns", param=option)
         columns[name] = column
     return columns
+
+
+def _date_format_of(_context: click.Context, option: click.Parameter, value: str) -> str:
+    day = date(2026, 4, 30)
+    try:
+        if not value or date(*time.strptime(day.strftime(value), value)[:3]) == day:
+            return value
+    except ValueError:
+        pass
+    raise click.BadParameter("it has to name day, month and year, as in %m/%d/%Y", param=option)
 
 
 @click.command(name="audit", epilog=EXIT_CODES)
@@ -101,6 +115,13 @@ def _columns_of(_context: click.Context, option: click.Parameter, values: tuple[
     callback=_columns_of,
     metavar="FIELD=COLUMN,...",
     help="Which columns of a table stand for which fields: text=NOTE_BODY,id=NOTE_ID.",
+)
+@click.option(
+    "--date-format",
+    default="",
+    callback=_date_format_of,
+    metavar="FORMAT",
+    help="How a table writes its days, where not as 2026-04-30: %m/%d/%Y.",
 )
 @click.option(
     "--check-claims",
@@ -224,7 +245,8 @@ def audit_command(
         )
     remarks.tell()
     if tally is None:
-        complain(f"{', '.join(map(where_of, sources[:3]))}: nothing was read, there is no note in it")
+        why = "no note in it is one that --since and --sample ask for" if since or sample else "there is no note in it"
+        complain(f"{', '.join(map(where_of, sources[:3]))}: nothing was read, {why}")
         return NOTHING_READ
     if tally.copies:
         complain(tally.copies)

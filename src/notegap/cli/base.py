@@ -114,7 +114,7 @@ out_option = click.option(
 def note_options(*, tables: bool = False) -> Callable[[Command], Command]:
     """The options that say what is asked of a note; the command gets them as `options`, and `patterns`.
 
-    Its own `claim` and `columns`, where it has such, are among `options`. `tables`: it reads tables too.
+    Its own `claim`, `columns` and `date_format`, where it has such, are among `options`. `tables`: it reads tables too.
     """
     names = (*INPUT_FORMATS, *TABLES) if tables else INPUT_FORMATS
     given = (
@@ -150,6 +150,7 @@ def note_options(*, tables: bool = False) -> Callable[[Command], Command]:
             input_format: str | None,
             claim: tuple[str, ...] = (),
             columns: dict[str, str] | None = None,
+            date_format: str = "",
             **others: Any,
         ) -> Any:
             options = NoteOptions(
@@ -160,6 +161,7 @@ def note_options(*, tables: bool = False) -> Callable[[Command], Command]:
                 max_bytes=max_bytes,
                 input_format=input_format,
                 columns=columns or {},
+                date_format=date_format,
             )
             return command(*arguments, options=options, **others)
 

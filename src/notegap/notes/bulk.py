@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from notegap.errors import NoteError, UsageError
 from notegap.icd10cm import normalize
-from notegap.model import Note
+from notegap.model import Note, Setting
 from notegap.notes.document import iso_date
 from notegap.notes.text import cannot_read, printable
 
@@ -32,7 +32,9 @@ _TABLES = """
 PRAGMA journal_mode=OFF;
 PRAGMA synchronous=OFF;
 CREATE TABLE practitioners (id TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
-CREATE TABLE encounters (id TEXT PRIMARY KEY, provider TEXT, department TEXT, date TEXT) WITHOUT ROWID;
+CREATE TABLE encounters (
+  id TEXT PRIMARY KEY, provider TEXT, department TEXT, date TEXT, inpatient INTEGER
+) WITHOUT ROWID;
 CREATE TABLE conditions (number INTEGER PRIMARY KEY, id TEXT, encounter TEXT, code TEXT);
 CREATE TABLE ranks (encounter TEXT, condition TEXT, rank INTEGER);
 CREATE TABLE binaries (id TEXT PRIMARY KEY, file INTEGER, start INTEGER, length INTEGER, data BLOB) WITHOUT ROWID;
@@ -43,6 +45,9 @@ CREATE INDEX conditions_by_encounter ON conditions (encounter);
 CREATE INDEX conditions_by_id ON conditions (id);
 CREATE INDEX ranks_by_encounter ON ranks (encounter);
 """
+
+_INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+"""The classes of an encounter (HL7 v3 ActCode) by which an inpatient's is known."""
 
 Resource = Mapping[str, Any]
 
@@ -67,14 +72,15 @@ class Bulk:
         self.binaries: Mapping[str, Resource] = _Binaries(self._binary)
 
     def joined(self, note: Note) -> Note:
-        """A note with what is known of its encounter: who was seen by whom, where, when, and what was coded.
+        """A note with what is known of its encounter: who was seen by whom, where, when, as an inpatient, and what was
+        coded.
 
         The ICD-10-CM codes of an encounter's conditions are its claim, in the order of the encounter's diagnoses where
         it ranks them; those that can be checked are checked, unless others were asked for.
         """
         said = note.metadata
-        encounter = self._one("SELECT provider, department, date FROM encounters WHERE id = ?", said.encounter)
-        provider, department, day = encounter or ("", "", "")
+        asked = "SELECT provider, department, date, inpatient FROM encounters WHERE id = ?"
+        provider, department, day, inpatient = self._one(asked, said.encounter) or ("", "", "", False)
         provider = said.provider or provider
         name = self._one("SELECT name FROM practitioners WHERE id = ?", provider)
         said = replace(
@@ -91,6 +97,7 @@ class Bulk:
             metadata=said,
             claim_codes=claim,
             codes=note.codes or checked,
+            setting=Setting.INPATIENT if inpatient else note.setting,
             date_of_service=said.date or note.date_of_service,
         )
 
@@ -143,7 +150,7 @@ class Bulk:
                 self._add_encounter(resource)
             case "Practitioner":
                 for name in _names_of(resource):
-                    self._put("INSERT OR IGNORE INTO practitioners VALUES (?, ?)", name, _person(resource))
+                    self._put("INSERT OR IGNORE INTO practitioners VALUES (?, ?)", name, person_name(resource))
 
     def _add_condition(self, resource: Resource) -> None:
         if _NOT_SO & _codes_in(resource.get("verificationStatus")):
@@ -174,9 +181,10 @@ class Bulk:
             next(filter(None, (_referred(person) or _display(person) for person in people)), ""),
             department or _display(resource.get("serviceProvider")),
             iso_date(_text(_dict(resource.get("period")).get("start"))),
+            _text(_dict(resource.get("class")).get("code")).upper() in _INPATIENT,
         )
         for name in _names_of(resource):
-            self._put("INSERT OR IGNORE INTO encounters VALUES (?, ?, ?, ?)", name, *told)
+            self._put("INSERT OR IGNORE INTO encounters VALUES (?, ?, ?, ?, ?)", name, *told)
         for diagnosis in _list(resource.get("diagnosis")):
             condition, rank = _referred(_dict(diagnosis).get("condition")), _dict(diagnosis).get("rank")
             if condition:
@@ -241,7 +249,7 @@ def _names_of(resource: Resource) -> list[str]:
     return list(filter(None, (_text(resource.get("id")), *named)))
 
 
-def _person(resource: Resource) -> str:
+def person_name(resource: Resource) -> str:
     """The name of a practitioner, else the id."""
     for name in map(_dict, _list(resource.get("name"))):
         parts = [*_list(name.get("prefix")), *_list(name.get("given")), name.get("family")]

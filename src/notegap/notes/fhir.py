@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from notegap.errors import NoteError
 from notegap.model import Metadata, Part
+from notegap.notes.bulk import person_name
 from notegap.notes.document import NO_DOCUMENT, Document, RowError, Source, decode_base64, iso_date
 from notegap.notes.read import read_one
 from notegap.notes.text import decode
@@ -112,7 +113,7 @@ def _document(resource: Resource, source: Source, binaries: Mapping[str, Resourc
             problems.append(error)
             continue
         parts = (Part(0, len(document.text), "attachment", str(number), title=attachment.title or ""), *document.parts)
-        return Document(document.text, reference.id or "", _metadata(reference), parts)
+        return Document(document.text, reference.id or "", _metadata(reference, resource.get("contained")), parts)
     raise problems[0]
 
 
@@ -156,7 +157,7 @@ def _media_type(value: str) -> tuple[str, str]:
     return header.get_content_type() if value else "", str(header.get_param("charset", ""))
 
 
-def _metadata(reference: DocumentReference) -> Metadata:
+def _metadata(reference: DocumentReference, contained: object) -> Metadata:
     context = reference.context
     period = context.period if context else None
     encounters = (context.encounter if context else None) or []
@@ -165,7 +166,7 @@ def _metadata(reference: DocumentReference) -> Metadata:
     authors = reference.author or []
     return Metadata(
         provider=next((author.display for author in authors if author.display), "")
-        or next(filter(None, map(referred, authors)), ""),
+        or next(filter(None, (_contained(author, contained) or referred(author) for author in authors)), ""),
         encounter=referred(encounters[0]) if encounters else "",
         date=iso_date(str((period.start if period else None) or reference.date or "")),
         department=(context.practiceSetting.text if context and context.practiceSetting else None)
@@ -176,6 +177,14 @@ def _metadata(reference: DocumentReference) -> Metadata:
         status=reference.docStatus or reference.status or "",
         replaces=next((referred(relation.target) for relation in reference.relatesTo or []), ""),
     )
+
+
+def _contained(author: Any, contained: object) -> str:
+    """The name of an author who stands in the document itself: "#pr9"."""
+    for person in contained if isinstance(contained, list) else ():
+        if isinstance(person, dict) and author.reference == f"#{person.get('id')}":
+            return person_name(person)
+    return ""
 
 
 def referred(reference: Any) -> str:

@@ -60,6 +60,7 @@ _LEFT_OUT = "left out: of no format that is read; plain text has to be named .tx
 _NO_TEXTS = "left out: a table without a column for the texts of notes"
 _NO_DOCUMENT = "left out: holds no DocumentReference"
 _NO_FILE = "left out: no regular file"
+_DUCKDB, _SQLITE = b"DUCK", b"SQLite format 3\0"
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _PARQUET = b"PAR1"
 _SLOW = frozenset({".pdf", ".docx", ".rtf", ".html", ".htm", ".xml"})
@@ -183,7 +184,7 @@ def _without(message: str, *places: str) -> str:
 def _source(source: str | Path, options: NoteOptions, how: How, say: Saying) -> _Found:
     if how.query:
         name = name_of(str(source))
-        return ((name, note) for note in read_query(str(source), how.query, options))
+        return ((name, note) for note in read_query(str(source), how.query, options, say))
     if isinstance(source, str) and "://" in source:
         raise UsageError(f"{name_of(source)}: a database's URL needs --query, which says what to read")
     if source == STDIN:
@@ -212,7 +213,10 @@ def _is_folder(path: Path, where: str) -> bool:
 def _folder(folder: Path, where: str, options: NoteOptions, how: How, say: Saying) -> _Found:
     """The rows of a folder's files; some may be read elsewhere while those before them are worked on."""
     waiting: deque[_Found | Elsewhere] = deque()
-    for path, here in _files(folder, where, options, how, say):
+    for path, here, problem in _files(folder, where, options, how, say):
+        if problem is not None:
+            waiting.append(iter([here.failed(problem)]))
+            continue
         reader = how.elsewhere() if here.ending in _SLOW else None
         waiting.append(reader(path, here.id, here.where, options) if reader is not None else _file(path, here))
         if len(waiting) > _AHEAD or not any(map(callable, waiting)):
@@ -252,17 +256,30 @@ def _file(path: str, here: _Here) -> _Found:
         yield here.failed(error)
 
 
-def _files(folder: Path, where: str, options: NoteOptions, how: How, say: Saying) -> Iterator[tuple[str, _Here]]:
-    """Each file of a folder that the audit does not write itself, and its place."""
+def _files(
+    folder: Path, where: str, options: NoteOptions, how: How, say: Saying
+) -> Iterator[tuple[str, _Here, NoteError | None]]:
+    """Each file of a folder that the audit does not write itself, and its place; a folder in it that cannot be read."""
     ours = {path.name for path in how.skip}
-    for parent, names in _walked(folder, where):
+    shut: list[OSError] = []
+
+    def refused() -> Iterator[tuple[str, _Here, NoteError]]:
+        for error in shut:
+            path = str(error.filename)
+            own, shown = printable(Path(path).relative_to(folder).as_posix()), printable(path)
+            yield path, _Here(own, own, shown, "", options, how, say), cannot_read(shown, error)
+        shut.clear()
+
+    for parent, names in _walked(folder, where, shut.append):
+        yield from refused()
         neighbours = _Neighbours(parent, how.covers)
         before, shown = ("" if parent == folder else f"{parent.relative_to(folder).as_posix()}/"), f"{parent}{os.sep}"
         for name in names:
             if name in ours and (parent / name).resolve() in how.skip:
                 continue
             own, path = printable(before + name), shown + name
-            yield path, _Here(own, own, printable(path), _ending(name), options, how, say, neighbours)
+            yield path, _Here(own, own, printable(path), _ending(name), options, how, say, neighbours), None
+    yield from refused()
 
 
 def _ending(name: str) -> str:
@@ -279,13 +296,20 @@ def _is_special(path: str) -> bool:
         return False  # told when it is opened
 
 
-def _walked(folder: Path, where: str) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder and the names of what is in it but folders, sorted; hidden ones are left out, links not followed."""
+def _walked(
+    folder: Path, where: str, refused: Callable[[OSError], None] = lambda _error: None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder and the names of what is in it but folders, sorted; hidden ones are left out, links not followed.
 
-    def refused(error: OSError) -> None:
-        raise cannot_read(printable(str(error.filename or where)), error) from None
+    `refused` is told of a folder in it that cannot be read. Raises `NoteError` when that is `folder` itself.
+    """
 
-    for parent, folders, names in os.walk(folder, onerror=refused):
+    def failed(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise cannot_read(printable(where or str(folder)), error) from None
+        refused(error)
+
+    for parent, folders, names in os.walk(folder, onerror=failed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(parent), sorted(name for name in names if not name.startswith("."))
 
@@ -414,6 +438,10 @@ def _until_closed(file: IO[bytes], found: _Found, here: _Here) -> _Found:
 def _of_stream(file: BinaryIO, here: _Here) -> _Found:
     head = cast(io.BufferedReader, file).peek(_HEAD)
     asked = here.options.input_format
+    if head[8:12] == _DUCKDB:
+        raise NoteError(f"{here.where}: is a DuckDB file; --query says which of its notes to read")
+    if head.startswith(_SQLITE):
+        raise NoteError(f"{here.where}: is an SQLite database; give its URL (sqlite:///FILE) and a --query")
     if head.startswith(GZIP):
         inner = here.inside()
         return _of_stream(gunzipped(file, here.budget, here.where), inner)
@@ -444,7 +472,7 @@ def _table(file: BinaryIO, here: _Here, kind: str, head: bytes) -> _Found:
         missing = error.name
     else:
         copy = spooled(file, here.where)
-        return _until_closed(copy, _named(module.read(copy, here.source, here.options), here), here)
+        return _until_closed(copy, _named(module.read(copy, here.source, here.options, here.say), here), here)
     raise NoteError(f"{here.where}: reading Parquet needs the package {missing}: pip install 'notegap[audit]'")
 
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 from notegap.errors import NoteError
 from notegap.model import Note
 from notegap.notes.document import RowError
-from notegap.notes.table import FIELDS, SAID, read_values, refuse_columns
+from notegap.notes.table import FIELDS, SAID, Saying, read_values, refuse_columns, unsaid_of
 from notegap.notes.text import NoteOptions, printable
 
 _ROWS = 128
 _BUFFER = 1024 * 1024
 
 
-def read(file: BinaryIO, name: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def read(file: BinaryIO, name: str, options: NoteOptions, say: Saying = unsaid_of) -> Iterator[Note | RowError]:
     """The notes of an open file of Parquet; `name` says where a row stands ("export.parquet:12")."""
     name = printable(name)
     number = 0
@@ -32,7 +32,8 @@ def read(file: BinaryIO, name: str, options: NoteOptions) -> Iterator[Note | Row
         for batch in table.iter_batches(batch_size=_ROWS, columns=sorted(set(wanted.values()))):
             for row in batch.to_pylist():
                 number += 1
-                yield read_values({field: row[column] for field, column in wanted.items()}, f"{name}:{number}", options)
+                fields = {field: row[column] for field, column in wanted.items()}
+                yield read_values(fields, f"{name}:{number}", options, say)
     except pa.ArrowException:
         # Arrow's own sentence may hold a value.
         problem = f"{name}: is a Parquet file that is cut off or damaged"

@@ -10,7 +10,7 @@ from types import ModuleType
 from notegap.errors import NoteError
 from notegap.model import Note
 from notegap.notes.document import RowError
-from notegap.notes.table import read_values, refuse_columns
+from notegap.notes.table import Saying, read_values, refuse_columns, unsaid_of
 from notegap.notes.text import NoteOptions, no_such, printable
 
 IN_MEMORY = ":memory:"
@@ -19,7 +19,7 @@ IN_MEMORY = ":memory:"
 _ROWS = 256
 
 
-def read_query(database: str, query: str, options: NoteOptions) -> Iterator[Note | RowError]:
+def read_query(database: str, query: str, options: NoteOptions, say: Saying = unsaid_of) -> Iterator[Note | RowError]:
     """The notes a query gives; its columns are those of other tables. `database` is a URL or a DuckDB file."""
     rows = _from_url(database, query) if "://" in database else _from_duckdb(database, query)
     name = name_of(database)
@@ -29,7 +29,7 @@ def read_query(database: str, query: str, options: NoteOptions) -> Iterator[Note
     for number, values in enumerate(rows, start=1):
         row = dict(zip(lower, values, strict=True))
         row |= {field: row.get(column) for field, column in mapped.items()}
-        yield read_values(row, f"{name}:{number}", options)
+        yield read_values(row, f"{name}:{number}", options, say)
 
 
 def name_of(database: str) -> str:
@@ -66,7 +66,12 @@ def _from_duckdb(database: str, query: str) -> Iterator[Sequence[object]]:
 def _from_url(url: str, query: str) -> Iterator[Sequence[object]]:
     sqlalchemy = _package("sqlalchemy", "database")
     try:
-        engine = sqlalchemy.create_engine(url)
+        place = sqlalchemy.make_url(url)
+        if place.drivername in ("postgresql", "postgres"):
+            # Of the drivers there are, the one that comes with notegap.
+            place = place.set(drivername="postgresql+psycopg")
+        # Without a pool the connection is gone when it has been read.
+        engine = sqlalchemy.create_engine(place, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=_ROWS)
             found = streaming.execute(sqlalchemy.text(query))

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
@@ -21,7 +22,7 @@ from uuid import UUID
 from notegap.errors import NoteError, UsageError
 from notegap.icd10cm import normalize
 from notegap.model import Metadata, Note, Setting
-from notegap.notes.document import RowError, iso_date
+from notegap.notes.document import RowError, iso_date, unsaid
 from notegap.notes.files import note_of
 from notegap.notes.read import read_documents, recognize
 from notegap.notes.text import (
@@ -177,7 +178,7 @@ def _json_row(line: bytes, where: str, options: NoteOptions, say: Saying) -> Not
     try:
         row = _mapped(_parse_json(line, where, say), options)
         note_id = _id(row.get("id"), where)
-        return _note(row, note_id, options)
+        return _note(row, note_id, options, lambda remark: say(where, remark))
     except _RowRefusedError as refused:
         return RowError(note_id, where, str(refused))
 
@@ -195,13 +196,15 @@ def read_row(row: object, where: str, options: NoteOptions) -> Note | RowError:
         return RowError(note_id, where, str(refused))
 
 
-def read_values(row: Mapping[str, object], where: str, options: NoteOptions) -> Note | RowError:
+def read_values(
+    row: Mapping[str, object], where: str, options: NoteOptions, say: Saying = unsaid_of
+) -> Note | RowError:
     """The note of one row of a database or a Parquet file, whose values have types of their own."""
     note_id = where
     try:
         plain = {name: _plain(value) for name, value in row.items() if name in (*FIELDS, *SAID)}
         note_id = _id(plain.get("id"), where)
-        return _note(plain, note_id, options)
+        return _note(plain, note_id, options, lambda remark: say(where, remark))
     except _RowRefusedError as refused:
         return RowError(note_id, where, str(refused))
 
@@ -291,7 +294,7 @@ def _csv_lines(text: TextIO, name: str, options: NoteOptions, say: Saying) -> It
         if fields is None:
             return
         if fields:
-            yield _csv_row(header, [_repaired(field, where, say) for field in fields], where, options)
+            yield _csv_row(header, [_repaired(field, where, say) for field in fields], where, options, say)
 
 
 def _header(line: str, name: str, options: NoteOptions) -> tuple[str, tuple[str, ...]]:
@@ -321,7 +324,9 @@ def _repaired(value: str, where: str, say: Saying) -> str:
     return data.decode("cp1252")
 
 
-def _csv_row(header: tuple[str, ...], fields: list[str], where: str, options: NoteOptions) -> Note | RowError:
+def _csv_row(
+    header: tuple[str, ...], fields: list[str], where: str, options: NoteOptions, say: Saying
+) -> Note | RowError:
     lower = replace(options, columns={field: column.lower() for field, column in options.columns.items()})
     row = _mapped({key: value or None for key, value in zip(header, fields, strict=False)}, lower)
     note_id = where
@@ -330,7 +335,7 @@ def _csv_row(header: tuple[str, ...], fields: list[str], where: str, options: No
         if len(fields) != len(header):
             # A comma or a line end outside quotes cuts the note: half a note must not pass for one.
             raise _RowRefusedError(f"has {len(fields)} fields and the header {len(header)}; is a note left unquoted?")
-        return _note(row, note_id, options)
+        return _note(row, note_id, options, lambda remark: say(where, remark))
     except _RowRefusedError as refused:
         return RowError(note_id, where, str(refused))
 
@@ -338,7 +343,7 @@ def _csv_row(header: tuple[str, ...], fields: list[str], where: str, options: No
 # ── one row ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _note(row: Mapping[str, object], note_id: str, options: NoteOptions) -> Note:
+def _note(row: Mapping[str, object], note_id: str, options: NoteOptions, say: Callable[[str], None] = unsaid) -> Note:
     codes = tuple(dict.fromkeys((_codes(row, "codes") or ()) + (_codes(row, "code") or ())))
     claim = _codes(row, "claim_codes")
     note = Note(
@@ -347,17 +352,31 @@ def _note(row: Mapping[str, object], note_id: str, options: NoteOptions) -> Note
         codes=codes or options.codes,
         claim_codes=options.claim_codes if claim is None else claim,
         setting=_setting(row.get("setting"), options.setting),
-        metadata=_metadata(row),
+        metadata=_metadata(row, options, say),
     )
-    day = _date(row.get("date_of_service")) or note.metadata.date or options.date_of_service
+    day = _date(row.get("date_of_service"), options) or note.metadata.date or options.date_of_service
     return replace(note, date_of_service=day)
 
 
-def _metadata(row: Mapping[str, object]) -> Metadata:
+def _metadata(row: Mapping[str, object], options: NoteOptions, say: Callable[[str], None]) -> Metadata:
     """What a row says of its note; a value of another kind than text or a number is left alone."""
     said = {name: row.get(name) for name in SAID}
     plain = {name: " ".join(str(value).split()) for name, value in said.items() if _is_plain(value)}
-    return Metadata(**{**plain, "date": iso_date(plain.get("date", ""))})
+    written = plain.get("date", "")
+    day = _formatted(written, options.date_format) or iso_date(written)
+    if written and not day:
+        say("its `date` is not written as 2026-04-30 and was left out; --date-format says how it is written")
+    return Metadata(**{**plain, "date": day})
+
+
+def _formatted(value: str, date_format: str) -> str:
+    """The day that `value` is in a format of `strptime`; "" when it is none."""
+    if not date_format:
+        return ""
+    try:
+        return date(*time.strptime(value, date_format)[:3]).isoformat()
+    except ValueError:
+        return ""
 
 
 def _is_plain(value: object) -> bool:
@@ -432,12 +451,16 @@ def _setting(value: object, default: Setting) -> Setting:
     return Setting(name)
 
 
-def _date(value: object) -> str | None:
+def _date(value: object, options: NoteOptions) -> str | None:
     if value is None or value == "":
         return None
+    if isinstance(value, str) and (found := _formatted(value.strip(), options.date_format)):
+        return found
     # A time of day may follow, as databases write it.
     day = re.split("[T ]", value.strip())[0] if isinstance(value, str) else ""
     try:
         return date.fromisoformat(day).isoformat()
     except ValueError:
-        raise _RowRefusedError("`date_of_service` is not a date written as 2026-04-30") from None
+        raise _RowRefusedError(
+            "`date_of_service` is not a date written as 2026-04-30; --date-format says how it is written"
+        ) from None

@@ -67,7 +67,8 @@ _TEXT_AGAIN = "save it as plain text (UTF-8) and try again"
 class NoteOptions:
     """What is asked of a note beside its text; the fields are those of `Note`, and how its file is to be read.
 
-    `columns` names the columns of a table that stand for fields ("text": "NOTE_BODY").
+    `columns` names the columns of a table that stand for fields ("text": "NOTE_BODY"), `date_format` says how it writes
+    days beside 2026-04-30, as `strptime` takes it ("%m/%d/%Y").
     """
 
     codes: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class NoteOptions:
     max_bytes: int = MAX_BYTES
     input_format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    date_format: str = ""
 
 
 def decode(
