@@ -40,6 +40,7 @@ from notegap.service.feedback import UNKNOWN, Counts, Feedback, FeedbackStore, I
 from notegap.service.fetch import Fetcher, FetchError
 from notegap.service.store import Store
 from test_service import CANARY, HOST, TEXT, Breakable, is_problem
+from test_tenants import as_, service
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((Path(__file__).resolve().parents[2] / "shared" / "interface" / "cdshooks").glob("*.json"))
@@ -486,6 +487,8 @@ def test_feedback_that_is_none_is_refused_whole(client: TestClient) -> None:
         {**over, "card": CANARY},
         {**over, "outcomeTimestamp": "2026-02-01T10:00:00"},
         {**over, "outcomeTimestamp": CANARY},
+        {**over, "outcomeTimestamp": "0001-01-01T00:00:00+14:00"},
+        {**over, "outcomeTimestamp": "9999-12-31T23:59:59-14:00"},
     ):
         is_problem(tell(client, over, wrong), 400)
 
@@ -763,6 +766,15 @@ def test_keys_are_fetched_from_where_the_issuers_are(signed: TestClient, key_ser
     # Not followed to where they have moved.
     refused(signed, token(iss=f"{ISSUER}/moved"))
     assert Keys.asked == ["/keys", "/moved"]
+
+
+def test_a_key_without_the_scope_is_known_and_refused(analyzer: Analyzer, tmp_path: Path) -> None:
+    with service(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}") as (client, keys):
+        for role, status in (("scribe", 403), ("integration", 200)):
+            ask = as_(client, keys.add("c", role=role, tenant="a")[1])
+            assert ask("GET", "/cds-services").status_code == status
+            assert ask("POST", f"/cds-services/{SIGN}", body(SIGN)).status_code == status
+        is_problem(as_(client, "ngk_x_y")("GET", "/cds-services"), 401)
 
 
 def test_a_service_reached_from_outside_is_closed_until_it_has_clients(analyzer: Analyzer) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
@@ -183,12 +183,20 @@ class _Accepted(BaseModel):
     id: UUID
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # At either end of the calendar, where UTC has no such day.
+        raise ValueError("no such moment") from None
+
+
 class _Told(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     card: UUID
     outcome: Literal["accepted", "overridden"]
-    outcomeTimestamp: AwareDatetime  # noqa: N815
+    outcomeTimestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]  # noqa: N815
     acceptedSuggestions: list[_Accepted] = []  # noqa: N815
     overrideReason: _Override | None = None  # noqa: N815
 
@@ -230,7 +238,9 @@ def cds_router(
         who = request.scope.get(PRINCIPAL)
         if unsigned:
             return LOCAL
-        if isinstance(who, Principal) and who is not LOCAL and who.may("cds"):
+        if isinstance(who, Principal) and who is not LOCAL:
+            if not who.may("cds"):
+                raise RefusedError(HTTPStatus.FORBIDDEN, "Who asks is known, and may not call the CDS Hooks.")
             return who
         address = _base(request, config) + request.url.path
         return verifier.verify(request.headers.get("authorization", ""), address).principal
@@ -470,7 +480,7 @@ def _feedback(call: FeedbackCall, who: Principal, service: str) -> Iterator[Feed
             service=service,
             card=str(told.card),
             outcome=told.outcome,
-            at=told.outcomeTimestamp.astimezone(UTC),
+            at=told.outcomeTimestamp,
             suggestions=tuple(str(each.id) for each in told.acceptedSuggestions),
             reason=_reason(why.reason) if why is not None and why.reason is not None else "",
             comment=why.userComment if why is not None else "",
