@@ -47,7 +47,8 @@ def test_it_gets_its_cards(tmp_path: Path) -> None:
     }
     notes = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": document}]}
     encounter = {"resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"}}
-    read, _ = called({"notes": notes, "encounter": encounter}, tmp_path)
+    conditions = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+    read, _ = called({"notes": notes, "conditions": conditions, "encounter": encounter}, tmp_path)
     assert read["services"] == [
         "notegap-document-sign",
         "notegap-problem-list",

@@ -40,7 +40,8 @@ from notegap.service.feedback import UNKNOWN, Counts, Feedback, FeedbackStore, I
 from notegap.service.fetch import Fetcher, FetchError
 from notegap.service.store import Store
 from test_service import CANARY, HOST, TEXT, Breakable, is_problem
-from test_tenants import as_, service
+from test_tenants import as_
+from test_tenants import service as with_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = sorted((Path(__file__).resolve().parents[2] / "shared" / "interface" / "cdshooks").glob("*.json"))
@@ -77,8 +78,8 @@ def bundle(*resources: Any) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": each} for each in resources]}
 
 
-def condition(code: str = "M24.28", system: str = "http://hl7.org/fhir/sid/icd-10-cm") -> dict[str, Any]:
-    return {"resourceType": "Condition", "code": {"coding": [{"system": system, "code": code}]}}
+def condition(code: str = "M24.28", system: str = "http://hl7.org/fhir/sid/icd-10-cm", **fields: Any) -> dict[str, Any]:
+    return {"resourceType": "Condition", "code": {"coding": [{"system": system, "code": code}]}, **fields}
 
 
 def order(code: str = "M24.28") -> dict[str, Any]:
@@ -103,6 +104,15 @@ def body(service: str, *, prefetch: Any = None, context: Any = None, **fields: A
     if prefetch is not None:
         made["prefetch"] = prefetch
     return made
+
+
+OFFICE = {"resourceType": "Encounter", "id": "e1", "class": {"code": "AMB"}}
+FAILURE = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "forbidden"}]}
+
+
+def at_discharge(*notes: Any, conditions: Any = None, **prefetch: Any) -> dict[str, Any]:
+    """The prefetch of a discharge."""
+    return {"notes": bundle(*notes), "conditions": conditions, "encounter": OFFICE, **prefetch}
 
 
 def call(client: TestClient, service: str = SIGN, **given: Any) -> list[dict[str, Any]]:
@@ -241,7 +251,11 @@ def test_a_code_that_is_none_is_said_and_not_repeated(client: TestClient) -> Non
 
 def test_the_query_is_offered_once_and_as_a_task(client: TestClient) -> None:
     given = {"document": document(), "conditions": bundle(condition()), "encounterId": "e1"}
-    offered = [each for card in call(client, context=given) for each in card.get("suggestions", [])]
+    offered = [
+        each
+        for card in call(client, context=given, prefetch={"encounter": OFFICE})
+        for each in card.get("suggestions", [])
+    ]
     assert offered
     tasks = [action["resource"] for each in offered for action in each["actions"]]
     assert len({task["description"] for task in tasks}) == len(tasks)
@@ -270,9 +284,9 @@ def test_what_another_note_of_the_encounter_documents_is_settled(client: TestCli
     older = document(COMPLETE, id="d2", date="2026-02-01T08:00:00Z", **of_encounter("e1"))
     other = document(COMPLETE, id="d3", date="2026-02-01T08:00:00Z", **of_encounter("e2"))
     codes = bundle(condition())
-    alone = call(client, DISCHARGE, prefetch={"notes": bundle(newer), "conditions": codes})
-    both = call(client, DISCHARGE, prefetch={"notes": bundle(older, newer), "conditions": codes})
-    strange = call(client, DISCHARGE, prefetch={"notes": bundle(other, newer), "conditions": codes})
+    alone = call(client, DISCHARGE, prefetch=at_discharge(newer, conditions=codes))
+    both = call(client, DISCHARGE, prefetch=at_discharge(older, newer, conditions=codes))
+    strange = call(client, DISCHARGE, prefetch=at_discharge(other, newer, conditions=codes))
     assert both == []
     assert len(alone) == len(strange) > 0
 
@@ -281,12 +295,12 @@ def test_what_an_older_note_of_the_encounter_raises_stands(client: TestClient) -
     newer = document(COMPLETE, date="2026-02-02T08:00:00Z")
     older = document("Sprain of the lumbar ligaments after a fall yesterday.", id="d2", date="2026-02-01T08:00:00Z")
     codes = bundle(condition())
-    assert call(client, DISCHARGE, prefetch={"notes": bundle(newer), "conditions": codes}) == []
-    shown = call(client, DISCHARGE, prefetch={"notes": bundle(newer, older), "conditions": codes})
+    assert call(client, DISCHARGE, prefetch=at_discharge(newer, conditions=codes)) == []
+    shown = call(client, DISCHARGE, prefetch=at_discharge(newer, older, conditions=codes))
     assert len(shown) == 1
     assert "M24.28/acute-injury" in shown[0]["detail"]
-    twice = bundle(newer, older, {**older, "id": "d3"})
-    assert len(call(client, DISCHARGE, prefetch={"notes": twice, "conditions": codes})) == 1
+    twice = at_discharge(newer, older, {**older, "id": "d3"}, conditions=codes)
+    assert len(call(client, DISCHARGE, prefetch=twice)) == 1
 
 
 def test_without_an_encounter_only_the_newest_note_counts(client: TestClient) -> None:
@@ -305,7 +319,7 @@ def test_notes_that_no_longer_hold_are_not_read(client: TestClient) -> None:
 def test_a_note_that_cannot_be_read_beside_one_that_can_is_said(client: TestClient) -> None:
     scan = document(id="d2")
     scan["content"][0]["attachment"]["data"] = base64.b64encode(b"%PDF-1.7 no text").decode()
-    shown = call(client, DISCHARGE, prefetch={"notes": bundle(document(COMPLETE), scan), "conditions": None})
+    shown = call(client, DISCHARGE, prefetch=at_discharge(document(COMPLETE), scan))
     assert [card["summary"] for card in shown] == ["1 of 2 notes could not be read"]
 
 
@@ -315,7 +329,7 @@ def test_a_note_that_cannot_be_read_beside_one_that_can_is_said(client: TestClie
 def test_fetched_and_empty_is_said(client: TestClient) -> None:
     for empty in (None, {"resourceType": "Bundle", "type": "searchset", "total": 0}):
         for service in (PROBLEMS, ORDERS, DISCHARGE):
-            shown = call(client, service, prefetch={"notes": empty})
+            shown = call(client, service, prefetch={"notes": empty, "conditions": None})
             assert len(shown) == 1
             assert "there is no note" in shown[0]["summary"]
 
@@ -328,6 +342,109 @@ def test_what_was_not_fetched_is_a_failed_precondition(client: TestClient) -> No
             fails(client, 412, service, prefetch=prefetch)
     remark = {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]}
     assert call(client, PROBLEMS, prefetch={"notes": bundle(document(), remark)})
+
+
+def test_conditions_that_were_not_fetched_are_a_failed_precondition(client: TestClient) -> None:
+    notes = {"notes": bundle(document()), "encounter": OFFICE}
+    fails(client, 412, DISCHARGE, prefetch=notes)
+    wrong: tuple[Any, ...] = (FAILURE, bundle(FAILURE), bundle(condition(), FAILURE), CANARY, [], condition())
+    for given in (*wrong, bundle(CANARY)):
+        assert "conditions" in fails(client, 412, DISCHARGE, prefetch={**notes, "conditions": given})
+    assert call(client, DISCHARGE, prefetch={**notes, "conditions": bundle(condition("M53.2X6"))})
+    # Fetched, and there is none: the note's own codes are checked.
+    assert call(client, DISCHARGE, prefetch={**notes, "conditions": None})
+
+
+def test_an_encounter_that_cannot_be_had_is_said(client: TestClient) -> None:
+    def says_so(**given: Any) -> bool:
+        context = {"document": document(COMPLETE), "conditions": bundle(condition()), **given.pop("context", {})}
+        shown = call(client, context=context, **given)
+        assert len(shown) <= 1
+        return [card["summary"] for card in shown] == ["Checked as an outpatient's note: the encounter is not known"]
+
+    there = {"encounterId": "e1"}
+    assert says_so(prefetch={"encounter": FAILURE})
+    assert says_so(context=there)
+    assert says_so(context=there, prefetch={"encounter": None})
+    assert not says_so(context=there, prefetch={"encounter": OFFICE})
+    assert not says_so()
+    assert not says_so(prefetch={"encounter": None})
+
+
+def test_conditions_that_are_no_fhir_are_refused(client: TestClient) -> None:
+    wrong = [
+        bundle({"resourceType": "Condition", "code": "M53.2X6"}),
+        bundle({"resourceType": "Condition", "code": {"coding": ["M53.2X6"]}}),
+        bundle({"resourceType": "Condition", "code": {"coding": "M53.2X6"}}),
+        bundle({"code": condition()["code"]}),
+        bundle(FAILURE),
+        {"resourceType": "Bundle", "entry": ["abc"]},
+        {"resourceType": "Bundle", "entry": condition()},
+        {"resourceType": "Bundle", "entry": [condition()]},
+    ]
+    for given in wrong:
+        assert "conditions" in fails(client, 400, PROBLEMS, context={"conditions": given}, prefetch={"notes": None})
+        fails(client, 400, context={"conditions": given})
+    for orders in (wrong[-1], bundle({**order(), "reasonCode": ["M53.2X6"]}), bundle({**order(), "contained": "x"})):
+        fails(client, 400, ORDERS, context={"draftOrders": orders}, prefetch={"notes": None})
+
+
+REFUTED: dict[str, Any] = {"verificationStatus": {"coding": [{"code": "refuted"}]}}
+
+
+def test_conditions_that_the_patient_does_not_have_are_left_out(client: TestClient) -> None:
+    notes = {"notes": bundle(document(COMPLETE))}
+    two = bundle(condition("M53.2X6", **REFUTED), condition("M43.22", verificationStatus="entered-in-error"))
+    assert call(client, PROBLEMS, prefetch=notes, context={"conditions": bundle(condition("M53.2X6"))})
+    assert call(client, PROBLEMS, prefetch=notes, context={"conditions": two}) == []
+    assert call(client, DISCHARGE, prefetch=at_discharge(document("No complaints."), conditions=two)) == []
+    assert (
+        call(
+            client,
+            ORDERS,
+            prefetch=notes,
+            context={"draftOrders": bundle(refers("Condition/c1"), condition("M53.2X6", id="c1", **REFUTED))},
+        )
+        == []
+    )
+    # A problem that is over is not one of today's; it may be one of the encounter's.
+    over = bundle(condition("M53.2X6", clinicalStatus={"coding": [{"code": "resolved"}]}))
+    assert call(client, PROBLEMS, prefetch=notes, context={"conditions": over}) == []
+    assert call(client, DISCHARGE, prefetch=at_discharge(document("No complaints."), conditions=over))
+
+
+def refers(address: str, **fields: Any) -> dict[str, Any]:
+    return {"resourceType": "ServiceRequest", "id": "o1", "reasonReference": [{"reference": address}], **fields}
+
+
+def test_the_reason_of_an_order_may_be_a_condition_that_is_sent_with_it(client: TestClient) -> None:
+    notes = {"notes": bundle(document())}
+    sent = condition("M53.2X6", id="c1")
+    for address, url in (
+        ("Condition/c1", ""),
+        ("Condition/c1/_history/2", ""),
+        ("https://ehr.example.org/fhir/Condition/c1", ""),
+        ("urn:uuid:7d0e8bb4-6a5e-4b3e-9f51-0a8f8f2f7b61", "urn:uuid:7d0e8bb4-6a5e-4b3e-9f51-0a8f8f2f7b61"),
+    ):
+        orders = bundle(refers(address), sent)
+        orders["entry"][1]["fullUrl"] = url
+        shown = call(client, ORDERS, prefetch=notes, context={"draftOrders": orders})
+        assert shown
+        assert all(card["summary"].startswith("M53.2X6") for card in shown)
+    inside = refers("#c1", contained=[sent])
+    assert call(client, ORDERS, prefetch=notes, context={"draftOrders": bundle(inside)}) != []
+
+
+def test_the_reason_of_an_order_that_was_not_sent_is_said(client: TestClient) -> None:
+    orders = bundle(refers("Condition/c2"), refers("#c3"), {**refers(""), "reasonReference": [{"display": CANARY}]})
+    shown = call(client, ORDERS, context={"draftOrders": orders})
+    assert [card["summary"] for card in shown] == ["Not checked: 3 reasons that orders only refer to"]
+    both = bundle({**refers("Condition/c2"), "reasonCode": order()["reasonCode"]})
+    shown = call(client, ORDERS, context={"draftOrders": both}, prefetch={"notes": bundle(document(COMPLETE))})
+    assert [card["summary"] for card in shown] == ["Not checked: 1 reason that orders only refer to"]
+    # What is no condition has no diagnosis code.
+    other = bundle(refers("Observation/o1"))
+    assert call(client, ORDERS, context={"draftOrders": other}) == []
 
 
 def test_a_document_that_cannot_be_read_is_a_failure(client: TestClient) -> None:
@@ -769,7 +886,7 @@ def test_keys_are_fetched_from_where_the_issuers_are(signed: TestClient, key_ser
 
 
 def test_a_key_without_the_scope_is_known_and_refused(analyzer: Analyzer, tmp_path: Path) -> None:
-    with service(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}") as (client, keys):
+    with with_keys(analyzer, f"sqlite:///{tmp_path / 'n.sqlite3'}") as (client, keys):
         for role, status in (("scribe", 403), ("integration", 200)):
             ask = as_(client, keys.add("c", role=role, tenant="a")[1])
             assert ask("GET", "/cds-services").status_code == status

@@ -20,11 +20,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from notegap.errors import NoteError, UsageError
-from notegap.icd10cm import normalize
+from notegap.errors import NoteError
 from notegap.model import Finding, Knowledge, Note, Report, Setting, Status
 from notegap.query import Query, compose_sheet, text_query
 from notegap.report.cards import OVERRIDE_REASONS, SYSTEM, Card, as_dict, cards, plain_card
+from notegap.report.lines import count
+from notegap.service.cds_codes import asked_codes, in_prefetch, resources_of
 from notegap.service.cds_jwt import CdsClient, Seen, TokenError, Verifier
 from notegap.service.documents import (
     GONE,
@@ -38,7 +39,6 @@ from notegap.service.documents import (
     objects,
     read_document,
     resource_id,
-    resources_in,
 )
 from notegap.service.feedback import Feedback, FeedbackStore, Issued
 from notegap.service.fetch import Fetcher, is_loopback
@@ -50,12 +50,8 @@ from notegap.service.records import Records
 PREFIX = "/cds-services"
 """Where everything of CDS Hooks lies."""
 
-ICD10CM = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "urn:oid:2.16.840.1.113883.6.90"})
-"""The names of ICD-10-CM in a coding."""
-
 LABEL = "notegap"
 _MOST_NOTES = 5
-_MOST_CODES = 50
 _INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NEWEST_NOTES = (
     "DocumentReference?patient={{context.patientId}}&category=clinical-note&status=current&_sort=-date&_count=1"
@@ -296,9 +292,12 @@ def answer(
 ) -> tuple[tuple[Card, ...], tuple[Report, ...]]:
     """The cards for one call, and the reports they are made from. Raises RefusedError when it cannot be answered."""
     _refuse_misfit(service, call)
-    given, misshapen = _codes(service, call)
-    codes = tuple(code for code in given if reader.knowledge.checklist(code) is not None)
-    extra = (_misshapen(misshapen),) if misshapen else ()
+    asked = asked_codes(service.hook, call.context, call.prefetch, needed="conditions" in service.prefetch)
+    codes = tuple(code for code in asked.codes if reader.knowledge.checklist(code) is not None)
+    extra = (
+        *((_misshapen(asked.misshapen),) if asked.misshapen else ()),
+        *((_unresolved(asked.unresolved),) if asked.unresolved else ()),
+    )
     if service.hook in ("problem-list-item-create", "order-sign") and not codes:
         return extra, ()
     references = _references(service, call)
@@ -306,11 +305,12 @@ def answer(
     if not documents:
         return (*extra, _no_note(codes)), ()
     extra = (*extra, *((_unread(unread, len(documents) + unread),) if unread else ()))
-    setting = _setting(call)
+    setting, unknown = _setting(service, call)
     reports = [reader.analyze(_note(document, codes, setting)) for document in documents]
     first = next((report for report in reports if report.checks), None)
     if first is None:
         return extra, tuple(reports)
+    extra = (*extra, *((_no_encounter(),) if unknown else ()))
     if not codes and len(reports) > 1:
         # The codes that one note carries are asked of all of them.
         codes = tuple(check.code for check in first.checks)
@@ -362,53 +362,14 @@ def _refuse_misfit(service: Service, call: Call) -> None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"The context lacks {name}, a {kind}.")
 
 
-def _codes(service: Service, call: Call) -> tuple[tuple[str, ...], int]:
-    """The ICD-10-CM codes that are asked about, and how many codings are not shaped like one."""
-    found: dict[str, None] = {}
-    misshapen = 0
-    for concept in _concepts(service, call):
-        for coding in objects(concept.get("coding")):
-            if coding.get("system") in ICD10CM:
-                try:
-                    found[normalize(str(coding.get("code", "")))] = None
-                except UsageError:
-                    misshapen += 1
-    if len(found) > _MOST_CODES:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"More than {_MOST_CODES} codes are asked about at once.")
-    return tuple(found), misshapen
-
-
-def _concepts(service: Service, call: Call) -> Iterator[Resource]:
-    """Every CodeableConcept that says what is wrong with the patient."""
-    for resource in resources_in(call.context.get("draftOrders") if service.hook == "order-sign" else None):
-        yield from objects(resource.get("reasonCode"))
-        for contained in objects(resource.get("contained")):
-            if contained.get("resourceType") == "Condition":
-                yield mapping(contained.get("code"))
-    given = call.context.get("conditions", call.prefetch.get("conditions"))
-    for resource in resources_in(given):
-        if resource.get("resourceType") == "Condition":
-            yield mapping(resource.get("code"))
-
-
 def _references(service: Service, call: Call) -> Sequence[Resource]:
     """The DocumentReferences to read, the newest first: none when there is none. Raises when they were not fetched."""
     if "notes" not in service.prefetch:
         return [mapping(call.context["document"])]
-    if "notes" not in call.prefetch:
-        raise RefusedError(
-            HTTPStatus.PRECONDITION_FAILED, "The prefetch lacks notes: no note was given, none was checked."
-        )
-    given = call.prefetch["notes"]
-    if given is None:
-        return []
-    kind = mapping(given).get("resourceType")
-    if kind not in ("Bundle", KIND):
-        # An OperationOutcome: the client could not get them.
-        raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "The prefetch holds no notes but why they cannot be had.")
-    resources = [mapping(given)] if kind == KIND else list(resources_in(given))
-    if any(_is_failure(resource) for resource in resources):
-        raise RefusedError(HTTPStatus.PRECONDITION_FAILED, "The prefetch tells that notes could not be had.")
+    given = in_prefetch("notes", call.prefetch, needed=True)
+    # One alone is no search, and is taken all the same.
+    alone = mapping(given.value)
+    resources = [alone] if alone.get("resourceType") == KIND else [each for _, each in resources_of(given)]
     references = [each for each in resources if each.get("resourceType") == KIND and each.get("status") not in GONE]
     encounter = call.context.get("encounterId")
     if isinstance(encounter, str) and encounter:
@@ -416,12 +377,6 @@ def _references(service: Service, call: Call) -> Sequence[Resource]:
     references.sort(key=lambda each: str(each.get("date") or day_of(each) or ""), reverse=True)
     # Without an encounter, older notes may be about anything.
     return references[: _MOST_NOTES if encounter else 1]
-
-
-def _is_failure(resource: Resource) -> bool:
-    return resource.get("resourceType") == "OperationOutcome" and any(
-        issue.get("severity") in ("error", "fatal") for issue in objects(resource.get("issue"))
-    )
 
 
 def _read(references: Sequence[Resource], call: Call, fetcher: Fetcher, max_bytes: int) -> tuple[list[Document], int]:
@@ -449,9 +404,15 @@ def _token_for(call: Call, reference: Resource, token: str) -> str:
     return token if server and ours else ""
 
 
-def _setting(call: Call) -> Setting:
-    kind = mapping(mapping(call.prefetch.get("encounter")).get("class")).get("code")
-    return Setting.INPATIENT if kind in _INPATIENT else Setting.OUTPATIENT
+def _setting(service: Service, call: Call) -> tuple[Setting, bool]:
+    """The setting that the encounter says, and whether it cannot be told: there is one, and it could not be had."""
+    given = call.prefetch.get("encounter")
+    encounter = mapping(given)
+    if encounter.get("resourceType") != "Encounter":
+        unknown = given is not None or ("encounter" in service.prefetch and bool(call.context.get("encounterId")))
+        return Setting.OUTPATIENT, unknown
+    kind = mapping(encounter.get("class")).get("code")
+    return (Setting.INPATIENT if kind in _INPATIENT else Setting.OUTPATIENT), False
 
 
 def _note(document: Document, codes: tuple[str, ...], setting: Setting) -> Note:
@@ -564,10 +525,27 @@ def _unread(unread: int, of: int) -> Card:
     )
 
 
+def _no_encounter() -> Card:
+    return plain_card(
+        "Checked as an outpatient's note: the encounter is not known",
+        "The encounter could not be had. If it is an inpatient's, a diagnosis that the note calls probable or "
+        "suspected may be coded, and fewer items are open.",
+    )
+
+
 def _misshapen(number: int) -> Card:
     return plain_card(
         f"Not checked: {number} of the codes sent as ICD-10-CM",
         "They are not shaped like one: codes look like M24.28 or M53.2X6.",
+        indicator="warning",
+    )
+
+
+def _unresolved(number: int) -> Card:
+    return plain_card(
+        f"Not checked: {count(number, 'reason')} that orders only refer to",
+        "An order gives as its reason a condition that was not sent with it. It is read when it stands among the "
+        "draft orders or in the order itself, or when its code is the order's reasonCode.",
         indicator="warning",
     )
 

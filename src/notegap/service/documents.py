@@ -117,13 +117,6 @@ def objects(value: object) -> Iterator[Resource]:
         yield from (each for each in value if isinstance(each, dict))
 
 
-def resources_in(bundle: object) -> Iterator[Resource]:
-    """The resources of a Bundle."""
-    for entry in objects(mapping(bundle).get("entry")):
-        if isinstance(entry.get("resource"), dict):
-            yield entry["resource"]
-
-
 def _plainness(attachment: Resource) -> tuple[int, bool]:
     media_type, _ = _media_type(attachment.get("contentType"))
     rank = next((rank for rank, name in enumerate(_PLAINEST_FIRST) if name in (media_type or "text/plain")), 9)
