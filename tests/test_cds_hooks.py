@@ -35,6 +35,7 @@ from notegap.report.cards import OVERRIDE_REASONS, SYSTEM, cards, escaped
 from notegap.service.app import ServiceConfig, create_app
 from notegap.service.cds_hooks import SERVICES, CdsConfig
 from notegap.service.cds_jwt import Caller, CdsClient, Seen
+from notegap.service.cds_notes import MOST_NOTES
 from notegap.service.database import Database
 from notegap.service.feedback import UNKNOWN, Counts, Feedback, FeedbackStore, Issued
 from notegap.service.fetch import Fetcher, FetchError
@@ -310,10 +311,99 @@ def test_without_an_encounter_only_the_newest_note_counts(client: TestClient) ->
     assert call(client, PROBLEMS, prefetch={"notes": bundle(older, newer)}) == []
 
 
+def newest(client: TestClient, *notes: Any, encounter: str = "e1") -> list[str]:
+    """What an added problem's cards say of these notes; nothing when the one that was read is COMPLETE."""
+    there = {"encounterId": encounter} if encounter else {}
+    for name in (PROBLEMS, ORDERS):
+        shown = call(client, name, prefetch={"notes": bundle(*notes)}, context=there)
+    return [card["summary"] for card in shown]
+
+
+def test_a_problem_is_held_against_one_note_the_newest(client: TestClient) -> None:
+    """Of the encounter when one says that it is, else of all."""
+    bare, whole = document(), document(COMPLETE, id="d2")
+    early, late = {"date": "2026-02-01T08:00:00Z"}, {"date": "2026-02-02T08:00:00Z"}
+    here, there = of_encounter("e1"), of_encounter("e2")
+    # What an older note documents is not the newest note's.
+    assert newest(client, {**bare, **late, **here}, {**whole, **early, **here})
+    assert newest(client, {**bare, **late}, {**whole, **early})
+    # The encounter's own goes first.
+    assert newest(client, {**bare, **late, **there}, {**whole, **early, **here}) == []
+    assert newest(client, {**bare, **late}, {**whole, **early, **here}) == []
+    visit = {"context": {"encounter": [{"reference": "https://ehr.example.org/Encounter/e1/_history/3"}]}}
+    assert newest(client, {**bare, **late, **there}, {**whole, **early, **visit}) == []
+    # Without one the newest is read, and it is said which that is.
+    says = ["Checked: the newest note, which is of another encounter"]
+    assert newest(client, {**whole, **late, **there}, {**bare, **early, **there}) == says
+    assert newest(client, {**whole, **late, **there}, encounter="") == []
+    assert newest(client, {**whole, **late}) == []
+
+
+def test_the_newest_note_is_found_by_when_not_by_how_it_is_written(client: TestClient) -> None:
+    for older, newer in (
+        ("2026-02-02T01:00:00+09:00", "2026-02-01T20:00:00-05:00"),
+        ("2026-02-01T23:00:00+02:00", "2026-02-01T22:00:00Z"),
+        ("2026-02-01T08:00:00.9Z", "2026-02-01T08:00:01Z"),
+        ("0001-01-01T00:00:00+14:00", "2026-02-01"),
+        ("yesterday", "2026-02-01"),
+        (None, "2026-02-01"),
+    ):
+        for order_ in (1, -1):
+            both = [document(date=older), document(COMPLETE, id="d2", date=newer)][::order_]
+            assert newest(client, *both) == [], (older, newer)
+
+
+def test_every_note_of_an_encounter_is_read_or_said_not_to_be(client: TestClient) -> None:
+    codes = bundle(condition())
+    notes = [document("No complaints.", id=f"n{day}", date=f"2026-02-{day:02}") for day in range(2, 9)]
+    whole = document(COMPLETE, date="2026-02-01")
+    assert call(client, DISCHARGE, prefetch=at_discharge(*notes, conditions=codes))
+    assert call(client, DISCHARGE, prefetch=at_discharge(*notes, whole, conditions=codes)) == []
+    many = [document("No complaints.", id=f"m{number}", date="2026-02-09") for number in range(MOST_NOTES - 1)]
+    shown = call(client, DISCHARGE, prefetch=at_discharge(*many, *notes[:2], whole, conditions=codes))
+    assert "Not checked: the 2 oldest notes of the encounter" in [card["summary"] for card in shown]
+    pages = {**bundle(whole), "link": [{"relation": "next", "url": "https://ehr.example.org/2"}]}
+    shown = call(client, DISCHARGE, prefetch={**at_discharge(conditions=codes), "notes": pages})
+    assert [card["summary"] for card in shown] == ["The encounter may have more notes than were checked"]
+
+
+def test_notes_of_another_encounter_are_not_said_to_be_none(client: TestClient) -> None:
+    given = at_discharge(document(**of_encounter("e2")), conditions=bundle(condition()))
+    (card,) = call(client, DISCHARGE, prefetch=given)
+    assert card["summary"] == "M24.28: not checked, there is no note"
+    assert "1 note of other encounters was not read" in card["detail"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_read"),
+    [
+        ("Patient/p1", True),
+        ("https://ehr.example.org/fhir/Patient/p1", True),
+        ("Patient/p1/_history/4", True),
+        ("urn:uuid:7d0e8bb4-6a5e-4b3e-9f51-0a8f8f2f7b61", True),
+        ("#p", True),
+        ("Patient/p2", False),
+        ("Patient/1/p1", False),
+        ("Group/p1", False),
+    ],
+)
+def test_a_note_about_another_patient_is_not_read(client: TestClient, subject: str, is_read: bool) -> None:
+    given = document(COMPLETE, subject={"reference": subject})
+    codes = bundle(condition())
+    if is_read:
+        assert call(client, context={"document": given, "conditions": codes}) == []
+    else:
+        assert "another patient" in fails(client, 400, context={"document": given, "conditions": codes})
+    for name in (PROBLEMS, ORDERS, DISCHARGE):
+        shown = call(client, name, prefetch=at_discharge(given, conditions=codes))
+        expected = ["Not checked: 1 note about another patient", "M24.28: not checked, there is no note"]
+        assert [card["summary"] for card in shown] == ([] if is_read else expected)
+
+
 def test_notes_that_no_longer_hold_are_not_read(client: TestClient) -> None:
-    gone = document(COMPLETE, status="entered-in-error")
-    shown = call(client, PROBLEMS, prefetch={"notes": bundle(gone)})
-    assert [card["summary"] for card in shown] == ["M24.28: not checked, there is no note"]
+    for gone in ({"status": "entered-in-error"}, {"status": "superseded"}, {"docStatus": "entered-in-error"}):
+        shown = call(client, PROBLEMS, prefetch={"notes": bundle(document(COMPLETE, **gone))})
+        assert [card["summary"] for card in shown] == ["M24.28: not checked, there is no note"]
 
 
 def test_a_note_that_cannot_be_read_beside_one_that_can_is_said(client: TestClient) -> None:

@@ -25,16 +25,14 @@ from notegap.model import Finding, Knowledge, Note, Report, Setting, Status
 from notegap.query import Query, compose_sheet, text_query
 from notegap.report.cards import OVERRIDE_REASONS, SYSTEM, Card, as_dict, cards, plain_card
 from notegap.report.lines import count
-from notegap.service.cds_codes import asked_codes, in_prefetch, resources_of
+from notegap.service.cds_codes import asked_codes
 from notegap.service.cds_jwt import CdsClient, Seen, TokenError, Verifier
+from notegap.service.cds_notes import MOST_NOTES, Chosen, chosen_notes, is_of_another
 from notegap.service.documents import (
-    GONE,
     KIND,
     NAMELESS,
     Document,
     Resource,
-    day_of,
-    encounters_of,
     mapping,
     objects,
     read_document,
@@ -51,14 +49,13 @@ PREFIX = "/cds-services"
 """Where everything of CDS Hooks lies."""
 
 LABEL = "notegap"
-_MOST_NOTES = 5
 _INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NEWEST_NOTES = (
-    "DocumentReference?patient={{context.patientId}}&category=clinical-note&status=current&_sort=-date&_count=1"
+    "DocumentReference?patient={{context.patientId}}&category=clinical-note&status=current&_sort=-date&_count=10"
 )
 _ENCOUNTERS_NOTES = (
     "DocumentReference?patient={{context.patientId}}&encounter={{context.encounterId}}&category=clinical-note"
-    "&status=current&_sort=-date&_count=5"
+    f"&status=current&_sort=-date&_count={MOST_NOTES}"
 )
 
 
@@ -106,7 +103,8 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
                 id="notegap-problem-list",
                 hook="problem-list-item-create",
                 title="Whether the note supports a problem that is added",
-                description="Checks the newest note for what the ICD-10-CM codes of the new conditions ask of it.",
+                description="Checks the newest note, of the encounter if there is one, for what the ICD-10-CM codes of "
+                "the new conditions ask of it.",
                 holds=("conditions", "Bundle"),
                 prefetch={"notes": _NEWEST_NOTES},
             ),
@@ -114,7 +112,8 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
                 id="notegap-order-sign",
                 hook="order-sign",
                 title="Whether the note supports the reason of an order",
-                description="Checks the newest note for what the ICD-10-CM codes in reasonCode ask of it.",
+                description="Checks the newest note, of the encounter if there is one, for what the ICD-10-CM codes of "
+                "the orders' reasons ask of it.",
                 holds=("draftOrders", "Bundle"),
                 prefetch={"notes": _NEWEST_NOTES},
             ),
@@ -300,10 +299,11 @@ def answer(
     )
     if service.hook in ("problem-list-item-create", "order-sign") and not codes:
         return extra, ()
-    references = _references(service, call)
-    documents, unread = _read(references, call, fetcher, max_bytes)
+    chosen = _chosen(service, call)
+    extra = (*extra, *_told_of(chosen))
+    documents, unread = _read(chosen.references, call, fetcher, max_bytes)
     if not documents:
-        return (*extra, _no_note(codes)), ()
+        return (*extra, _no_note(codes, others=chosen.others)), ()
     extra = (*extra, *((_unread(unread, len(documents) + unread),) if unread else ()))
     setting, unknown = _setting(service, call)
     reports = [reader.analyze(_note(document, codes, setting)) for document in documents]
@@ -362,21 +362,14 @@ def _refuse_misfit(service: Service, call: Call) -> None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"The context lacks {name}, a {kind}.")
 
 
-def _references(service: Service, call: Call) -> Sequence[Resource]:
-    """The DocumentReferences to read, the newest first: none when there is none. Raises when they were not fetched."""
-    if "notes" not in service.prefetch:
-        return [mapping(call.context["document"])]
-    given = in_prefetch("notes", call.prefetch, needed=True)
-    # One alone is no search, and is taken all the same.
-    alone = mapping(given.value)
-    resources = [alone] if alone.get("resourceType") == KIND else [each for _, each in resources_of(given)]
-    references = [each for each in resources if each.get("resourceType") == KIND and each.get("status") not in GONE]
-    encounter = call.context.get("encounterId")
-    if isinstance(encounter, str) and encounter:
-        references = [each for each in references if not encounters_of(each) or encounter in encounters_of(each)]
-    references.sort(key=lambda each: str(each.get("date") or day_of(each) or ""), reverse=True)
-    # Without an encounter, older notes may be about anything.
-    return references[: _MOST_NOTES if encounter else 1]
+def _chosen(service: Service, call: Call) -> Chosen:
+    """The notes to read. Raises when they were not fetched, or the one that is signed is another patient's."""
+    if "notes" in service.prefetch:
+        return chosen_notes(call.context, call.prefetch, whole_encounter=service.hook == "encounter-discharge")
+    document = mapping(call.context["document"])
+    if is_of_another(document, call.context["patientId"]):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "The document is about another patient than the context.")
+    return Chosen(references=(document,))
 
 
 def _read(references: Sequence[Resource], call: Call, fetcher: Fetcher, max_bytes: int) -> tuple[list[Document], int]:
@@ -508,13 +501,44 @@ def _referring(field_: str, kind: str, id_: object) -> dict[str, Any]:
     return {field_: {"reference": f"{kind}/{id_}"}} if resource_id({"id": id_}) else {}
 
 
-def _no_note(codes: Sequence[str]) -> Card:
-    what = ", ".join(codes) or "Nothing"
+def _no_note(codes: Sequence[str], *, others: int) -> Card:
     return plain_card(
-        f"{what}: not checked, there is no note" if codes else "Nothing was checked: there is no note",
-        "The record holds no current clinical note that could be checked.",
+        f"{', '.join(codes)}: not checked, there is no note" if codes else "Nothing was checked: there is no note",
+        "No current clinical note that could be checked was found."
+        + (
+            f" {count(others, 'note')} of other encounters {'was' if others == 1 else 'were'} not read."
+            if others
+            else ""
+        ),
         indicator="warning",
     )
+
+
+def _told_of(chosen: Chosen) -> Iterator[Card]:
+    """What of the notes was not read, and why."""
+    if chosen.strangers:
+        yield plain_card(
+            f"Not checked: {count(chosen.strangers, 'note')} about another patient",
+            "The search for this patient's notes gave what says that it is about somebody else.",
+            indicator="warning",
+        )
+    if chosen.left:
+        yield plain_card(
+            f"Not checked: the {count(chosen.left, 'oldest note')} of the encounter",
+            f"The {MOST_NOTES} newest were read. What only an older note documents may be asked for here.",
+            indicator="warning",
+        )
+    if chosen.more:
+        yield plain_card(
+            "The encounter may have more notes than were checked",
+            "The search for its notes gave them in pages, of which the first was sent.",
+            indicator="warning",
+        )
+    if chosen.elsewhere:
+        yield plain_card(
+            "Checked: the newest note, which is of another encounter",
+            "No note that was sent is of this encounter.",
+        )
 
 
 def _unread(unread: int, of: int) -> Card:

@@ -103,7 +103,17 @@ def encounters_of(reference: Resource) -> frozenset[str]:
     """The ids of the encounters a document belongs to."""
     given = mapping(reference.get("context")).get("encounter")
     references = (each.get("reference") for each in objects(given))
-    return frozenset(each.rpartition("/")[2] for each in references if isinstance(each, str))
+    return frozenset(id_in(each) for each in references if isinstance(each, str))
+
+
+def id_in(address: str) -> str:
+    """The id in a reference to a resource, of one version or any: "1" of "Encounter/1/_history/2"."""
+    return address.partition("/_history/")[0].rpartition("/")[2]
+
+
+def is_wrong(reference: Resource) -> bool:
+    """Whether a document was entered in error."""
+    return "entered-in-error" in (reference.get("status"), reference.get("docStatus"))
 
 
 def mapping(value: object) -> Resource:
