@@ -176,8 +176,27 @@ def test_secrets_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
     )
 
 
+def test_tokens_are_those_of_servers_that_are_configured() -> None:
+    servers = {"NOTEGAP_DOCUMENTS_SERVERS": "https://a.example/r4,https://b.example"}
+    given = load(
+        environment={**servers, "NOTEGAP_DOCUMENTS_TOKENS": "https://a.example/r4 x.y-z==, https://b.example q"}
+    )
+    assert given.config.documents.tokens.by_server == (("https://a.example/r4", "x.y-z=="), ("https://b.example", "q"))
+    for value, said in (
+        (f"https://a.example/r4/ {SECRET}", "has a token for a server that is not in 'documents.servers'"),
+        (SECRET, "is wrong: write each as the server's address and its token, with a space between"),
+        (f"https://b.example {SECRET} {SECRET}", "is wrong: write each as the server's address and its token, with a "),
+        (f"https://b.example {SECRET},https://b.example {SECRET}", "is wrong: a server has two tokens"),
+    ):
+        told = wrong(NOTEGAP_DOCUMENTS_TOKENS=value, **servers)
+        assert told.startswith(f"NOTEGAP_DOCUMENTS_TOKENS: 'documents.tokens' {said}")
+        assert SECRET not in told
+
+
 def test_nothing_secret_is_printed() -> None:
     variables = {
+        "NOTEGAP_DOCUMENTS_SERVERS": "https://a.example",
+        "NOTEGAP_DOCUMENTS_TOKENS": f"https://a.example {SECRET}",
         "NOTEGAP_DATABASE_KEYS": f"k:{KEY}",
         "NOTEGAP_AUDIT_KEYS": f"k:{KEY}",
         "NOTEGAP_DATABASE_URL": f"postgresql://me:{SECRET}@host/db?sslmode=require&password={SECRET}",
@@ -185,8 +204,14 @@ def test_nothing_secret_is_printed() -> None:
     loaded = load(environment=variables)
     shown = effective(loaded)
     assert "# keys is set, not shown  # NOTEGAP_DATABASE_KEYS\n" in shown
+    assert "# tokens is set, not shown  # NOTEGAP_DOCUMENTS_TOKENS\n" in shown
     assert 'url = "postgresql://me@host/db?sslmode=require"  # NOTEGAP_DATABASE_URL\n' in shown
-    for text in (shown, repr(loaded.config.database.keys), repr(KeyRing((("k", SECRET.encode()),)))):
+    for text in (
+        shown,
+        repr(loaded.config.documents),
+        repr(loaded.config.database.keys),
+        repr(KeyRing((("k", SECRET.encode()),))),
+    ):
         assert SECRET not in text
         assert KEY not in text
     assert str(base64.b64decode(KEY)) not in repr(loaded)

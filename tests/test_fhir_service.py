@@ -22,6 +22,7 @@ from notegap.model import Note
 from notegap.notes.files import read_data
 from notegap.notes.text import NoteOptions
 from notegap.service.app import ServiceConfig, create_app
+from notegap.service.cds_hooks import CdsConfig
 from notegap.service.fhir import FINDINGS, PART, RANGE
 from test_service import CANARY, HOST, TEXT, Breakable
 
@@ -309,13 +310,74 @@ def test_a_note_is_fetched_from_a_configured_server(client: TestClient, server: 
         (f"{server}/../Binary/plain", "not configured"),
         (f"https://evil.example/{CANARY}", "not configured"),
         ("file:///etc/hostname", "not configured"),
-        (f"Binary/{CANARY}", "not configured"),
+        ("//evil.example/Binary/plain", "not configured"),
+        ("../Binary/plain", "not configured"),
+        ("/Binary/plain", "not configured"),
+        ("#plain", "not configured"),
+        ("", "neither"),
     ):
         assert said in is_outcome(post(client, document(contentType="text/plain", url=url)), 422)
     assert [path for path, _ in Documents.asked] == [
         f"/fhir/Binary/{name}" for name in ("moved", "none", "other", "long")
     ]
     assert {token for _, token in Documents.asked} == {None}
+
+
+def test_a_relative_address_is_the_servers_where_there_is_one(
+    client: TestClient, server: str, analyzer: Analyzer
+) -> None:
+    for url in ("Binary/plain", "./Binary/plain", "/fhir/Binary/plain"):
+        assert check(client, document(contentType="text/plain", url=url))["DetectedIssue"]
+    assert "404" in is_outcome(post(client, document(contentType="text/plain", url=f"Binary/{CANARY}")), 422)
+    config = ServiceConfig(hosts=frozenset({HOST}), servers=(server, "https://ehr.example.org"))
+    two = TestClient(create_app(analyzer, config), base_url=f"http://{HOST}")
+    assert "not configured" in is_outcome(post(two, document(contentType="text/plain", url="Binary/plain")), 422)
+
+
+def test_each_server_is_shown_its_own_token_and_no_other(analyzer: Analyzer, server: str) -> None:
+    inner, other = f"{server}/inner", "http://127.0.0.1:9"
+    tokens = {f"{server}/": "outer", inner: "inner", other: CANARY}
+    config = ServiceConfig(hosts=frozenset({HOST}), servers=(f"{server}/", inner, other), tokens=tokens)
+    client = TestClient(create_app(analyzer, config), base_url=f"http://{HOST}")
+    Documents.asked.clear()
+    for path in ("plain", "inner/plain", "innermost/plain"):
+        check(client, document(contentType="text/plain", url=f"{server}/{path}"))
+    is_outcome(post(client, document(contentType="text/plain", url=f"{server}/moved")), 422)
+    shown = ["Bearer outer", "Bearer inner", "Bearer outer", "Bearer outer"]
+    assert [token for _, token in Documents.asked] == shown, "and not to where it has moved"
+    assert CANARY not in repr(config)
+
+
+def test_a_cds_clients_address_is_its_servers_and_so_is_its_token(analyzer: Analyzer, server: str) -> None:
+    cds = CdsConfig(servers=(server, f"{server}2"))
+    config = ServiceConfig(hosts=frozenset({HOST}), cds=cds, servers=cds.servers, tokens={server: CANARY})
+    client = TestClient(create_app(analyzer, config), base_url=f"http://{HOST}")
+
+    def called(url: str, **fields: Any) -> int:
+        body = {
+            "hook": "org.notegap.documentreference-sign",
+            "hookInstance": "00000000-0000-4000-8000-000000000000",
+            "context": {
+                "userId": "Practitioner/1",
+                "patientId": "p1",
+                "document": document(contentType="text/plain", url=url),
+            },
+            **fields,
+        }
+        return client.post("/cds-services/notegap-document-sign", json=body).status_code
+
+    authorized = {"fhirAuthorization": {"access_token": "theirs", "token_type": "Bearer"}}
+    Documents.asked.clear()
+    assert called("Binary/plain", fhirServer=f"{server}/", **authorized) == 200
+    assert called(f"{server}/Binary/plain", fhirServer=server, **authorized) == 200
+    # Another server than the client's gets no token, and of a client without one none of ours.
+    assert called(f"{server}2/Binary/plain", fhirServer=server, **authorized) == 200
+    assert called("Binary/plain", fhirServer=server) == 200
+    assert [token for _, token in Documents.asked] == ["Bearer theirs", "Bearer theirs", None, None]
+    # Whose server it is decides nothing: only what is configured is asked.
+    assert called("Binary/plain", fhirServer="https://evil.example", **authorized) == 412
+    assert called("Binary/plain") == 412
+    assert len(Documents.asked) == 4
 
 
 # ── what is refused ──

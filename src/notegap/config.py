@@ -85,6 +85,20 @@ class Secrets:
 NO_SECRETS = Secrets()
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTokens:
+    """What servers are shown that ask who fetches from them: pairs of a server's address and its token."""
+
+    by_server: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self.by_server)
+
+
+NO_TOKENS = ServerTokens()
+
+
 def _key_ring(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -115,6 +129,20 @@ def _secrets(value: object) -> object:
         if not 24 <= len(found[-1]) <= 64:
             raise ValueError(f"a secret is too short or too long; {_SECRETS_FORM}")
     return Secrets(tuple(found))
+
+
+def _server_tokens(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found: dict[str, str] = {}
+    for part in filter(None, (each.strip() for each in re.split(r"[,\n]", value))):
+        server, _, token = part.partition(" ")
+        if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token.strip()):
+            raise ValueError("write each as the server's address and its token, with a space between")
+        if server in found:
+            raise ValueError("a server has two tokens")
+        found[server] = token.strip()
+    return ServerTokens(tuple(found.items()))
 
 
 def _listed(value: object) -> object:
@@ -159,6 +187,7 @@ Keys = Annotated[KeyRing, BeforeValidator(_key_ring)]
 Servers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_over_https)]
 Clients = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_clients)]
 Signing = Annotated[Secrets, BeforeValidator(_secrets)]
+Tokens = Annotated[ServerTokens, BeforeValidator(_server_tokens)]
 
 
 class _Secret:
@@ -227,6 +256,13 @@ class DocumentsTable(Table):
         description="The servers they are fetched from, as the beginnings of addresses "
         "(`https://fhir.hospital.example/r4/`); none else is asked.",
     )
+    tokens: Annotated[Tokens, _Secret()] = Field(
+        default=NO_TOKENS,
+        description="The bearer tokens that servers are shown for documents of FHIR's `$check`, `SERVER TOKEN` "
+        "separated by commas, each server as in `servers`; no other sees one. Who may ask for `$check` reads with "
+        "them. A client of CDS Hooks sends a token of its own.",
+    )
+    tokens_file: Path | None = Field(default=None, description="A file that holds the tokens.")
 
 
 class CdsTable(Table):
@@ -664,6 +700,10 @@ def _check_pairs(config: Config, origins: Mapping[str, str]) -> None:
         parts = urlsplit(address)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise UsageError(f"{at('oidc.jwks', 'oidc.jku')}the keys of tokens are only fetched over https")
+    if not {server for server, _ in config.documents.tokens.by_server} <= set(config.documents.servers):
+        raise UsageError(
+            f"{at('documents.tokens')}'documents.tokens' has a token for a server that is not in 'documents.servers'"
+        )
     for name, table in (("mllp", config.mllp), ("outbox", config.outbox)):
         certificate, key = f"{name}.tls_certificate", f"{name}.tls_key"
         if (table.tls_certificate is None) != (table.tls_key is None):
@@ -748,7 +788,7 @@ def effective(loaded: Loaded) -> str:
             value = without_password(loaded.config.database_url)
         if value is None:
             lines.append(f"# {key.name} is not set")
-        elif key.secret and isinstance(value, KeyRing | Secrets):
+        elif key.secret and isinstance(value, KeyRing | Secrets | ServerTokens):
             lines.append(f"# {key.name} is set, not shown  # {origin}" if value else f"# {key.name} is not set")
         else:
             lines.append(f"{key.name} = {_toml(value)}  # {origin}")
@@ -778,7 +818,9 @@ def reference() -> str:
             lines += ["", kind.__doc__ or ""] if kind else []
             lines += ["", "| key | variable | default | meaning |", "|---|---|---|---|"]
         default = key.field.default
-        shown = "" if default is None or isinstance(default, KeyRing | Secrets) else f"`{_toml(default)}`"
+        shown = (
+            "" if default is None or isinstance(default, KeyRing | Secrets | ServerTokens) else f"`{_toml(default)}`"
+        )
         name = f"`{key.name}` (secret)" if key.secret else f"`{key.name}`"
         meaning = (key.field.description or "").replace("|", "\\|")
         lines.append(f"| {name} | `{key.variable}` | {shown} | {meaning} |")

@@ -6,7 +6,7 @@ import asyncio
 import math
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -59,9 +59,10 @@ class ServiceConfig:
 
     `rate` requests a second are answered for each client, five times as many at once; 0: any number. Results of a
     batch are kept `keep_seconds`, answers to requests that may come again `replay_seconds`; both on `shelf`, see
-    shelf.py. `cds` is what CDS Hooks adds, `servers` those that FHIR's documents may be fetched from. HTTPS ends here
-    with a `certificate` (chain and key), or at one of the `proxies`. Without `settings`, it counts in memory and
-    answers everyone who reaches it. `mllp` is a socket that listens for HL7 v2.
+    shelf.py. `cds` is what CDS Hooks adds, `servers` those that FHIR's documents may be fetched from, `tokens` what
+    some of them are shown, by address. HTTPS ends here with a `certificate` (chain and key), or at one of the
+    `proxies`. Without `settings`, it counts in memory and answers everyone who reaches it. `mllp` is a socket that
+    listens for HL7 v2.
     """
 
     hosts: frozenset[str]
@@ -73,6 +74,7 @@ class ServiceConfig:
     shelf: str = IN_MEMORY
     cds: CdsConfig = field(default_factory=CdsConfig)
     servers: tuple[str, ...] = ()
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificate: tuple[Path, Path] | None = None
     proxies: Networks = ()
     settings: Config | None = None
@@ -236,7 +238,9 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
             open_to_all=not backend.access.required and not config.secure,
         )
     )
-    app.include_router(fhir_router(reader, servers=config.servers, max_bytes=config.max_bytes, records=records))
+    app.include_router(
+        fhir_router(reader, servers=config.servers, tokens=config.tokens, max_bytes=config.max_bytes, records=records)
+    )
     app.include_router(hl7_router(inbox))
     app.include_router(health_router(ready=lambda: reader.has_read, release=analyzer.codes.release, metrics=metrics))
     app.include_router(document_router(app))

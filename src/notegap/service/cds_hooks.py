@@ -34,7 +34,6 @@ from notegap.service.documents import (
     Document,
     Resource,
     mapping,
-    objects,
     read_document,
     resource_id,
 )
@@ -374,27 +373,17 @@ def _chosen(service: Service, call: Call) -> Chosen:
 
 def _read(references: Sequence[Resource], call: Call, fetcher: Fetcher, max_bytes: int) -> tuple[list[Document], int]:
     """The notes that can be read and how many cannot. Raises when none of several, or the only one, can be."""
-    token = call.fhirAuthorization.access_token if call.fhirAuthorization else ""
+    server, token = call.fhirServer or "", call.fhirAuthorization.access_token if call.fhirAuthorization else ""
     documents: list[Document] = []
     unread, why = 0, ""
     for reference in references:
         try:
-            documents.append(
-                read_document(reference, fetcher, max_bytes=max_bytes, token=_token_for(call, reference, token))
-            )
+            documents.append(read_document(reference, fetcher, max_bytes=max_bytes, server=server, token=token))
         except NoteError as error:
             unread, why = unread + 1, str(error)
     if unread and not documents:
         raise RefusedError(HTTPStatus.PRECONDITION_FAILED, f"No note could be read. {why}")
     return documents, unread
-
-
-def _token_for(call: Call, reference: Resource, token: str) -> str:
-    """The client's token for documents of the client's server; no other server gets to see it."""
-    server = (call.fhirServer or "").rstrip("/")
-    addresses = [mapping(content.get("attachment")).get("url") for content in objects(reference.get("content"))]
-    ours = all(str(address).startswith(f"{server}/") for address in addresses if address is not None)
-    return token if server and ours else ""
 
 
 def _setting(service: Service, call: Call) -> tuple[Setting, bool]:

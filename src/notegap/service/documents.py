@@ -7,7 +7,7 @@ Resources are walked, not validated: a mistake in what is not read is no reason 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from email.message import Message
@@ -18,7 +18,7 @@ from notegap.model import Part
 from notegap.notes import document
 from notegap.notes.document import Source, decode_base64
 from notegap.notes.read import read_one
-from notegap.service.fetch import Fetched, Fetcher, parsed
+from notegap.service.fetch import Fetched, Fetcher, absolute, lies_under, parsed
 
 Resource = Mapping[str, Any]
 
@@ -47,9 +47,12 @@ class Document:
     parts: tuple[Part, ...] = field(default=(), repr=False)
 
 
-def read_document(reference: Resource, fetcher: Fetcher, *, max_bytes: int, token: str = "") -> Document:
+def read_document(
+    reference: Resource, fetcher: Fetcher, *, max_bytes: int, server: str = "", token: str = ""
+) -> Document:
     """The note in a DocumentReference: the first of its contents that can be read, the plainest first.
 
+    `server` is where the document comes from: relative addresses are its own, and it alone gets to see `token`.
     Raises NoteError when there is none; its message carries no word of the note and no address.
     """
     if reference.get("resourceType") != KIND:
@@ -61,10 +64,15 @@ def read_document(reference: Resource, fetcher: Fetcher, *, max_bytes: int, toke
         for number, content in enumerate(objects(reference.get("content")))
         if isinstance(content.get("attachment"), dict)
     ]
+
+    def fetch(address: str) -> Fetched:
+        url = absolute(address, server or fetcher.base)
+        return fetcher.get(url, accept=_ACCEPT, token=token if server and lies_under(url, server) else "")
+
     problem = NoteError(f"The {KIND} has no attachment.")
     for number, attachment in sorted(attachments, key=lambda each: _plainness(each[1])):
         try:
-            found = _attached(attachment, fetcher, max_bytes, token)
+            found = _attached(attachment, fetch, max_bytes)
         except NoteError as error:
             problem = error
             continue
@@ -133,12 +141,12 @@ def _plainness(attachment: Resource) -> tuple[int, bool]:
     return rank, "data" not in attachment
 
 
-def _attached(attachment: Resource, fetcher: Fetcher, max_bytes: int, token: str) -> document.Document:
+def _attached(attachment: Resource, fetch: Callable[[str], Fetched], max_bytes: int) -> document.Document:
     media_type, charset = _media_type(attachment.get("contentType"))
     if "data" in attachment:
         data = _decoded(attachment["data"])
-    elif isinstance(attachment.get("url"), str):
-        data, fetched_type, fetched_charset = _binary(fetcher.get(attachment["url"], accept=_ACCEPT, token=token))
+    elif isinstance(attachment.get("url"), str) and attachment["url"]:
+        data, fetched_type, fetched_charset = _binary(fetch(attachment["url"]))
         media_type, charset = media_type or fetched_type, fetched_charset or charset
     else:
         raise NoteError("The document's attachment has neither data nor an address.")

@@ -9,10 +9,10 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from notegap.errors import NoteError, UsageError
 
@@ -43,31 +43,40 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Fetcher:
-    """Fetches from `servers`, base addresses such as "https://ehr.example.org/fhir", and from nowhere else."""
+    """Fetches from `servers`, base addresses such as "https://ehr.example.org/fhir", and from nowhere else.
 
-    def __init__(self, servers: Sequence[str], *, max_bytes: int, seconds: float = _SECONDS) -> None:
+    `tokens` are what some of them are shown, by their address, when the caller of `get` has none; no other sees one.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        max_bytes: int,
+        seconds: float = _SECONDS,
+        tokens: Mapping[str, str] | None = None,
+    ) -> None:
         self._servers = tuple(_server(server) for server in servers)
+        self._tokens = dict(tokens or {})
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def allows(self, url: str) -> bool:
         """Whether `url` lies under one of the servers."""
-        try:
-            asked = urlsplit(url)
-            place = _place(asked)
-        except ValueError:
-            return False
-        if asked.username is not None or asked.fragment or _DISGUISED.search(asked.path + asked.query):
-            return False
-        return any(place == _place(server) and _under(asked.path, server.path) for server in self._servers)
+        return any(lies_under(url, server.geturl()) for server in self._servers)
+
+    @property
+    def base(self) -> str:
+        """What a relative address is relative to when nobody says: the server, when there is one."""
+        return self._servers[0].geturl() if len(self._servers) == 1 else ""
 
     def get(self, url: str, *, accept: str, token: str = "") -> Fetched:
         """What stands at `url`. Raises FetchError when it is not allowed, too long, too slow or not there."""
         if not self.allows(url):
             raise FetchError("The note is at an address of a server that is not configured; it is not fetched.")
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        if token:
+        if token := token or self._token(url):
             headers["Authorization"] = f"Bearer {token}"
         until = time.monotonic() + self._seconds
         try:
@@ -82,6 +91,11 @@ class Fetcher:
             problem = "The server that holds it cannot be reached, or breaks off."
         raise FetchError(problem)
 
+    def _token(self, url: str) -> str:
+        """What the server of `url` is to be shown; of two that lie in each other, the inner one's."""
+        holding = [server for server in self._tokens if lies_under(url, server)]
+        return self._tokens[max(holding, key=len)] if holding else ""
+
     def _read(self, answer: http.client.HTTPResponse, until: float) -> bytes:
         data = bytearray()
         while chunk := answer.read1(_CHUNK):
@@ -91,6 +105,27 @@ class Fetcher:
             if time.monotonic() > until:
                 raise FetchError("The server that holds it is too slow.")
         return bytes(data)
+
+
+def lies_under(url: str, base: str) -> bool:
+    """Whether `url` is an address of the server whose addresses begin with `base`, and nothing in it is disguised."""
+    try:
+        asked, server = urlsplit(url), urlsplit(base)
+        same = _place(asked) == _place(server)
+    except ValueError:
+        return False
+    if asked.username is not None or asked.fragment or _DISGUISED.search(asked.path + asked.query):
+        return False
+    return same and _under(asked.path, server.path)
+
+
+def absolute(url: str, base: str) -> str:
+    """`url`, when it is relative as an address of the server whose addresses begin with `base`."""
+    try:
+        is_relative = not urlsplit(url).scheme
+        return urljoin(f"{base.rstrip('/')}/", url) if base and is_relative else url
+    except ValueError:
+        return url  # which nothing is fetched from
 
 
 def is_loopback(host: str) -> bool:

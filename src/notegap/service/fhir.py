@@ -82,10 +82,12 @@ class Asked:
     query: bool = False
 
 
-def fhir_router(reader: Reader, *, servers: Sequence[str], max_bytes: int, records: Records) -> APIRouter:
-    """The routes of FHIR."""
+def fhir_router(
+    reader: Reader, *, servers: Sequence[str], tokens: Mapping[str, str], max_bytes: int, records: Records
+) -> APIRouter:
+    """The routes of FHIR. `servers` are what documents are fetched from, `tokens` what some of them are shown."""
     router = APIRouter(prefix=FHIR_PREFIX, include_in_schema=False)
-    fetcher = Fetcher(servers, max_bytes=2 * max_bytes)
+    fetcher = Fetcher(servers, max_bytes=2 * max_bytes, tokens=tokens)
     since = datetime.now(UTC)
 
     @router.post(f"/{KIND}/$check")

@@ -103,6 +103,7 @@ def service_config(config: Config, port: int, mllp: socket.socket | None = None)
             servers=config.documents.servers,
         ),
         servers=config.documents.servers,
+        tokens=dict(config.documents.tokens.by_server),
         certificate=(certificate[0], certificate[1]) if certificate[0] and certificate[1] else None,
         proxies=server.proxies,
         settings=config,
