@@ -550,8 +550,18 @@ def test_a_document_that_cannot_be_read_is_a_failure(client: TestClient) -> None
         given = document()
         given["content"] = [{"attachment": attachment}]
         fails(client, 412, context={"document": given})
+    cut = document()
+    cut["content"][0]["attachment"]["size"] = len(TEXT) + 1
+    assert "size" in fails(client, 412, context={"document": cut})
     fails(client, 412, context={"document": document(status="entered-in-error")})
     fails(client, 412, context={"document": {"resourceType": "DocumentReference"}})
+
+
+def test_a_signed_document_that_was_replaced_is_checked_and_said_to_be(client: TestClient) -> None:
+    given = {"document": document(COMPLETE, status="superseded"), "conditions": bundle(condition())}
+    assert [card["summary"] for card in call(client, context=given)] == [
+        "Checked: a note that another one has replaced"
+    ]
 
 
 def test_a_charset_is_heeded(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import threading
@@ -294,6 +295,31 @@ def test_every_published_ccda_is_checked_or_refused(path: Path, analyzer: Analyz
     assert valid(answer)["resourceType"] == ("Bundle" if answer.status_code == 200 else "OperationOutcome")
 
 
+PUBLISHED = sorted((ROOT.parent / "shared" / "interface" / "fhir").rglob("*DocumentReference*"))
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="the published documents are not here")
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_fhir_documents_go_through(path: Path, analyzer: Analyzer) -> None:
+    client = TestClient(create_app(analyzer, ServiceConfig(hosts=frozenset({HOST}))), base_url=f"http://{HOST}")
+    found: list[Any] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict) and value.get("resourceType") == "DocumentReference":
+            found.append(value)
+        else:
+            for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+                walk(each)
+
+    text = path.read_text(encoding="utf-8")
+    for part in text.splitlines() if path.suffix == ".ndjson" else [text]:
+        walk(json.loads(part))
+    assert found
+    for given in found[:: len(found) // 20 + 1]:
+        said = check(client, given)["OperationOutcome"][0]["issue"]
+        assert any("superseded" in issue["diagnostics"] for issue in said) == (given["status"] == "superseded")
+
+
 # ── what is fetched ──
 
 
@@ -380,6 +406,27 @@ def test_a_cds_clients_address_is_its_servers_and_so_is_its_token(analyzer: Anal
     assert len(Documents.asked) == 4
 
 
+def test_a_document_that_was_replaced_is_checked_and_said_to_be(client: TestClient) -> None:
+    def said(resource: Any) -> list[str]:
+        return [issue["diagnostics"] for issue in check(client, resource)["OperationOutcome"][0]["issue"]]
+
+    assert not any("superseded" in each for each in said(document()))
+    gone = {**document(), "status": "superseded"}
+    assert said(gone)[:-1] == said(document())
+    assert "superseded" in said(gone)[-1]
+    assert check(client, gone)["DetectedIssue"]
+
+
+def test_an_attachment_is_the_one_its_size_and_hash_are_of(client: TestClient, server: str) -> None:
+    digest = base64.b64encode(hashlib.sha1(TEXT.encode()).digest()).decode()
+    inside = {"contentType": "text/plain", "data": encoded(TEXT)}
+    for content in (inside, {"contentType": "text/plain", "url": f"{server}/Binary/binary"}):
+        assert check(client, document(**content, size=len(TEXT.encode()), hash=digest))["DetectedIssue"]
+        assert "size" in is_outcome(post(client, document(**content, size=len(TEXT) + 1)), 422)
+        assert "hash" in is_outcome(post(client, document(**content, hash=digest.swapcase())), 422)
+    assert check(client, document(**inside, hash=base64.b64encode(b"0" * 32).decode()))["DetectedIssue"]
+
+
 # ── what is refused ──
 
 
@@ -413,7 +460,8 @@ def test_what_cannot_be_read_is_refused(client: TestClient) -> None:
         {"contentType": "application/pdf", "data": base64.b64encode(b"%PDF-1.7").decode()},
     ):
         is_outcome(post(client, document(**attachment)), 422)
-    is_outcome(post(client, {**document(), "status": "superseded"}), 422)
+    for wrong in ({"status": "entered-in-error"}, {"docStatus": "entered-in-error"}):
+        is_outcome(post(client, {**document(), **wrong}), 422)
     is_outcome(post(client, {"resourceType": "Parameters", "parameter": [{"name": "document", "resource": {}}]}), 422)
     is_outcome(post(client, document(TEXT * 300)), 422)
 

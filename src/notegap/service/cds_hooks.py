@@ -303,6 +303,8 @@ def answer(
     documents, unread = _read(chosen.references, call, fetcher, max_bytes)
     if not documents:
         return (*extra, _no_note(codes, others=chosen.others)), ()
+    if any(document.superseded for document in documents):
+        extra = (*extra, _superseded())
     extra = (*extra, *((_unread(unread, len(documents) + unread),) if unread else ()))
     setting, unknown = _setting(service, call)
     reports = [reader.analyze(_note(document, codes, setting)) for document in documents]
@@ -543,6 +545,13 @@ def _no_encounter() -> Card:
         "Checked as an outpatient's note: the encounter is not known",
         "The encounter could not be had. If it is an inpatient's, a diagnosis that the note calls probable or "
         "suspected may be coded, and fewer items are open.",
+    )
+
+
+def _superseded() -> Card:
+    return plain_card(
+        "Checked: a note that another one has replaced",
+        "The document is marked as superseded. What is said here is of it, and not of the one that replaced it.",
     )
 
 

@@ -13,7 +13,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from notegap.service.cds_codes import in_prefetch, resources_of
-from notegap.service.documents import GONE, KIND, Resource, day_of, encounters_of, id_in, is_wrong, mapping, objects
+from notegap.service.documents import (
+    KIND,
+    SUPERSEDED,
+    Resource,
+    day_of,
+    encounters_of,
+    id_in,
+    is_wrong,
+    mapping,
+    objects,
+)
 
 MOST_NOTES = 50
 """How many notes of an encounter are read; the declared prefetch asks for as many."""
@@ -46,7 +56,7 @@ def chosen_notes(context: Mapping[str, Any], prefetch: Mapping[str, Any], *, who
     standing = [
         each
         for each in resources
-        if each.get("resourceType") == KIND and each.get("status") not in GONE and not is_wrong(each)
+        if each.get("resourceType") == KIND and each.get("status") != SUPERSEDED and not is_wrong(each)
     ]
     own = [each for each in standing if not is_of_another(each, context["patientId"])]
     own.sort(key=_written, reverse=True)

@@ -6,6 +6,7 @@ Resources are walked, not validated: a mistake in what is not read is no reason 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,13 +24,14 @@ from notegap.service.fetch import Fetched, Fetcher, absolute, lies_under, parsed
 Resource = Mapping[str, Any]
 
 KIND = "DocumentReference"
-GONE = frozenset({"entered-in-error", "superseded"})
-"""The states of a document that is no longer what the record says."""
+SUPERSEDED = "superseded"
+"""The state of a document that another one has replaced."""
 
 NAMELESS = "-"
 """The id of a note whose document has none; none that a document has is like it."""
 
 _WHERE = "the document"
+_SHA1 = 20
 # The plainer a format, the less is lost in reading it.
 _PLAINEST_FIRST = ("text/plain", "html", "rtf", "xml", "word", "pdf")
 _ACCEPT = "text/plain, text/html;q=0.9, application/rtf;q=0.9, application/xml;q=0.9, application/fhir+json;q=0.5"
@@ -39,12 +41,16 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A note, the id of its DocumentReference ("" when it has none), the day it is of, and the parts of its file."""
+    """A note, the id of its DocumentReference ("" when it has none), the day it is of, and the parts of its file.
+
+    `superseded`: the record has another one in its place.
+    """
 
     text: str = field(repr=False)
     id: str = ""
     day: str | None = None
     parts: tuple[Part, ...] = field(default=(), repr=False)
+    superseded: bool = False
 
 
 def read_document(
@@ -57,8 +63,8 @@ def read_document(
     """
     if reference.get("resourceType") != KIND:
         raise NoteError(f"What was sent is no {KIND}.")
-    if reference.get("status") in GONE or reference.get("docStatus") == "entered-in-error":
-        raise NoteError("The document is marked as entered in error or superseded; it is not read.")
+    if is_wrong(reference):
+        raise NoteError("The document is marked as entered in error; it is not read.")
     attachments = [
         (number, content["attachment"])
         for number, content in enumerate(objects(reference.get("content")))
@@ -79,7 +85,13 @@ def read_document(
         title = attachment.get("title")
         whole = Part(0, len(found.text), "attachment", str(number), title=title if isinstance(title, str) else "")
         parts = (whole, *found.parts)
-        return Document(text=found.text, id=resource_id(reference), day=day_of(reference), parts=parts)
+        return Document(
+            text=found.text,
+            id=resource_id(reference),
+            day=day_of(reference),
+            parts=parts,
+            superseded=reference.get("status") == SUPERSEDED,
+        )
     raise problem
 
 
@@ -152,8 +164,20 @@ def _attached(attachment: Resource, fetch: Callable[[str], Fetched], max_bytes: 
         raise NoteError("The document's attachment has neither data nor an address.")
     if not data:
         raise NoteError("The document's attachment is empty.")
+    _refuse_other(attachment, data)
     # Its format is recognised by content, else by the media type.
     return read_one(Source(data=data, where=_WHERE, max_bytes=max_bytes, charset=charset), media_type)
+
+
+def _refuse_other(attachment: Resource, data: bytes) -> None:
+    """Raise NoteError when what was sent or fetched is not what the attachment says of it."""
+    size, digest = attachment.get("size"), attachment.get("hash")
+    if isinstance(size, int) and size != len(data):
+        raise NoteError("The document's attachment is longer or shorter than its size says.")
+    expected = decode_base64(digest, _WHERE) if isinstance(digest, str) else b""
+    # A digest of another length is none that FHIR has here.
+    if len(expected) == _SHA1 and expected != hashlib.sha1(data, usedforsecurity=False).digest():
+        raise NoteError("The document's attachment is not the one that its hash is of.")
 
 
 def _binary(fetched: Fetched) -> tuple[bytes, str, str]:

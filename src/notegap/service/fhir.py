@@ -100,7 +100,7 @@ def fhir_router(
             document = read_document(asked.document, fetcher, max_bytes=max_bytes)
             report = reader.analyze(_note(document, asked))
             records.report(report, who, "fhir")
-            return _resource(_bundle(report, asked, reader.knowledge))
+            return _resource(_bundle(report, asked, reader.knowledge, superseded=document.superseded))
 
         return await _guarded(checked)
 
@@ -225,7 +225,7 @@ def _note(document: Document, asked: Asked) -> Note:
 # ── what is answered ────────────────────────────────────────────────────────────────────────────
 
 
-def _bundle(report: Report, asked: Asked, knowledge: Knowledge) -> dict[str, Any]:
+def _bundle(report: Report, asked: Asked, knowledge: Knowledge, *, superseded: bool) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     document = _document_reference(report, asked)
     findings = [finding for check in report.checks for finding in check.findings if finding.is_open]
@@ -235,6 +235,10 @@ def _bundle(report: Report, asked: Asked, knowledge: Knowledge) -> dict[str, Any
     remarks = [_remark(check) for check in report.checks] or [
         ("warning", "Nothing was checked: no code is asked for or written in the note, and its facts point to none.")
     ]
+    if superseded:
+        remarks.append(
+            ("warning", "The document is marked as superseded: what is said here is of it, not of its successor.")
+        )
     if asked.query:
         sheet = compose_sheet(report, knowledge)
         if sheet.queries:
