@@ -546,6 +546,29 @@ def test_a_cancelled_document_is_not_handed_on(analyzer: Analyzer, tmp_path: Pat
         assert [entry.split()[1] for entry in states(service.backend.outbox)] == ["withdrawn", "waiting"]
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_is_withdrawn_while_it_is_sent_is_not_sent_again(outbox: Outbox, database: Database, taken: bool) -> None:
+    put(outbox, database, "r1", document="D1")
+    entry = outbox.claim("oru")
+    assert entry is not None
+    with database.write() as connection:
+        assert outbox.withdraw(connection, ["D1"]) == 1
+        assert connection.execute(select(OUTBOX.c.body)).scalar_one() == b""
+    put(outbox, database, "r2", document="D1")
+    assert outbox.claim("oru") is None  # it would overtake the one in flight
+    if taken:
+        outbox.delivered(entry)
+    else:
+        assert outbox.failed(entry, "away") is State.WITHDRAWN
+    assert states(outbox)[0].startswith("oru delivered" if taken else "oru withdrawn")
+    time.sleep(0.02)
+    newer = outbox.claim("oru")
+    assert newer is not None
+    assert newer.id == "r2"
+    assert outbox.claim("oru") is None
+    assert outbox.retry() == 0
+
+
 def being_delivered(service: Served) -> bool:
     with service.backend.store.database.read() as connection:
         return any(row.leased or not row.attempts for row in connection.execute(select(OUTBOX)))

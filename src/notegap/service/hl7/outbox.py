@@ -161,14 +161,17 @@ class Outbox:
             connection.execute(insert(OUTBOX).values(row))
 
     def withdraw(self, connection: Connection, documents: Sequence[str]) -> int:
-        """Withdraw what waits of documents that were cancelled or replaced, in a transaction of the caller."""
+        """Withdraw what waits of documents that were cancelled or replaced, in a transaction of the caller.
+
+        What is being delivered at this moment is not tried again; if it was taken all the same, `delivered` says so.
+        """
         known = [document for document in documents if document]
         if not known:
             return 0
         waiting = OUTBOX.c.document.in_(known) & OUTBOX.c.state.in_([State.WAITING, State.DEAD])
-        done = connection.execute(
-            update(OUTBOX).where(waiting, OUTBOX.c.leased <= now()).values(**_over(State.WITHDRAWN))
-        )
+        # Whoever holds it keeps it: no newer result overtakes the attempt, and what came of it can still be said.
+        values = {name: value for name, value in _over(State.WITHDRAWN).items() if name not in ("leased", "holder")}
+        done = connection.execute(update(OUTBOX).where(waiting).values(values))
         return int(done.rowcount)
 
     # ── delivering ──
@@ -205,7 +208,7 @@ class Outbox:
             body = decrypt(self._keys, row.key_id, row.body, bound_to=_bound_to(row.tenant, row.id))
         except StoreError:
             with self._database.write() as connection:
-                self._end(connection, row.id, holder, self._failed(row.attempts + 1, "its key is not there any more"))
+                self._give_back(connection, row.id, holder, row.attempts + 1, "its key is not there any more")
             raise
         return Leased(**_told(row) | {"attempts": row.attempts + 1}, holder=holder, body=body)
 
@@ -219,10 +222,22 @@ class Outbox:
             self._audit_log.append_in(connection, "result-deliver", who, subject=entry.id)
 
     def failed(self, entry: Leased, problem: str, *, after: float = 0.0) -> State:
-        """It was not: it waits for its next attempt, no sooner than `after` seconds, or was tried often enough."""
-        values = self._failed(entry.attempts, problem, after=after)
+        """It was not: it waits for its next attempt, no sooner than `after` seconds, or was tried often enough.
+
+        One that was withdrawn meanwhile stays so.
+        """
         with self._database.write() as connection:
-            self._end(connection, entry.id, entry.holder, values)
+            return self._give_back(connection, entry.id, entry.holder, entry.attempts, problem, after=after)
+
+    def _give_back(
+        self, connection: Connection, entry_id: str, holder: str, attempts: int, problem: str, *, after: float = 0.0
+    ) -> State:
+        withdrawn = select(OUTBOX.c.id).where(OUTBOX.c.id == entry_id, OUTBOX.c.state == State.WITHDRAWN)
+        if connection.execute(withdrawn.with_for_update()).first() is not None:
+            self._end(connection, entry_id, holder, _over(State.WITHDRAWN))
+            return State.WITHDRAWN
+        values = self._failed(attempts, problem, after=after)
+        self._end(connection, entry_id, holder, values)
         return State(values["state"])
 
     def _failed(self, attempts: int, problem: str, *, after: float = 0.0) -> dict[str, Any]:
