@@ -154,6 +154,76 @@ def test_the_whole_is_kept_when_it_is_told_to(analyzer: Analyzer, database_url: 
         assert (shape["note"]["id"], shape["note"]["text"]) == (NOTE["id"], TEXT)
 
 
+def test_a_note_is_found_again_and_deleted(analyzer: Analyzer, database_url: str) -> None:
+    variables = {"NOTEGAP_STORE": "full", "NOTEGAP_DATABASE_KEYS": KEYS}
+    named = {"params": {"note": NOTE["id"]}}
+    with service(analyzer, database_url, **variables) as (client, keys):
+        one, two = (
+            {"Authorization": f"Bearer {keys.add('c', role='admin', tenant=tenant)[1]}"} for tenant in ("one", "two")
+        )
+        again = {**one, "Idempotency-Key": "k"}
+        first, replayed = (client.post("/v1/check", json=NOTE, headers=again) for _ in range(2))
+        kept = first.headers["notegap-report-id"]
+        assert replayed.headers["notegap-report-id"] == kept
+        asked = client.post("/v1/query", json=NOTE, headers=one).headers["notegap-report-id"]
+        client.post("/v1/check", json={**NOTE, "id": "other"}, headers=one)
+        theirs = client.post("/v1/check", json=NOTE, headers=two).headers["notegap-report-id"]
+
+        def found(headers: dict[str, str]) -> list[str]:
+            answer = client.get("/v1/reports", headers=headers, **named)
+            return [each["id"] for each in answer.json()["reports"]]
+
+        assert found(one) == [asked, kept]
+        assert found(two) == [theirs]
+        assert client.delete(f"/v1/reports/{kept}", headers=one).status_code == 204
+        assert found(one) == [asked]
+    other = f"k2:{base64.b64encode(b'3' * 32).decode()}"
+    with service(analyzer, database_url, **variables | {"NOTEGAP_DATABASE_KEYS": f"{other},{KEYS}"}) as (client, _):
+        assert found(one) == [asked]
+        store = client.app.state.backend.store  # type: ignore[attr-defined]
+        assert store.rotate() == 3
+    with service(analyzer, database_url, **variables | {"NOTEGAP_DATABASE_KEYS": other}) as (client, _):
+        assert found(one) == [asked]
+    # What is not kept is not said not to be there.
+    with service(analyzer, database_url, NOTEGAP_STORE="reports") as (client, _):
+        assert client.get("/v1/reports", headers=one, **named).status_code == 409
+        assert client.post("/v1/check", json=NOTE, headers=one).headers["notegap-report-id"]
+    with service(analyzer, database_url) as (client, _):
+        assert "notegap-report-id" not in client.post("/v1/check", json=NOTE, headers=one).headers
+
+
+def test_what_cannot_be_read_any_more_can_be_deleted(analyzer: Analyzer, database_url: str) -> None:
+    with service(analyzer, database_url, NOTEGAP_STORE="full", NOTEGAP_DATABASE_KEYS=KEYS) as (client, keys):
+        secret = keys.add("c", role="admin", tenant="a")[1]
+        kept = as_(client, secret)("POST", "/v1/check", NOTE).headers["notegap-report-id"]
+    with service(analyzer, database_url) as (client, _):
+        ask = as_(client, secret)
+        assert ask("GET", f"/v1/reports/{kept}").status_code == 503
+        assert ask("DELETE", f"/v1/reports/{kept}").status_code == 204
+        assert ask("DELETE", f"/v1/reports/{kept}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/reports/%00",
+        "/v1/reports/none",
+        "/v1/reports?before=%00",
+        "/v1/reports?before=yesterday",
+        "/v1/reports?before=2026-02-30T00:00:00.000000Z",
+        "/v1/reports?note=%00",
+        "/v1/counts?since=2026-13-45",
+        "/v1/counts?since=2026-02-30",
+    ],
+)
+def test_what_is_no_id_and_no_date_is_said_to_be_none(analyzer: Analyzer, database_url: str, path: str) -> None:
+    with service(analyzer, database_url, NOTEGAP_STORE="full", NOTEGAP_DATABASE_KEYS=KEYS) as (client, keys):
+        ask = as_(client, keys.add("c", role="admin", tenant="a")[1])
+        assert ask("GET", path).status_code == (422 if "note" not in path else 200)
+        if "reports/" in path:
+            assert ask("DELETE", path).status_code == 422
+
+
 def test_every_interface_keeps_and_logs(analyzer: Analyzer, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'n.sqlite3'}"
     variables = {"NOTEGAP_STORE": "reports", "NOTEGAP_AUDIT_KEYS": KEYS}

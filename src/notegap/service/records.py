@@ -7,6 +7,9 @@ from notegap.service.backend import Backend
 from notegap.service.metrics import Metrics
 from notegap.service.principal import Principal
 
+KEPT = "Notegap-Report-Id"
+"""The header of an answer that says under which id its report is kept, where it is."""
+
 
 class Records:
     """Writes down that notes were read, for whom. Raises StoreError: what cannot be logged is not answered."""

@@ -37,7 +37,7 @@ from notegap.model import Note, Report
 from notegap.report.json import as_dict
 from notegap.service.database import METADATA, Database, now, stamp
 from notegap.service.guard import LOGGER
-from notegap.service.sealing import decrypt, encrypt
+from notegap.service.sealing import decrypt, encrypt, seal
 
 COUNTS = Table(
     "counts",
@@ -60,6 +60,18 @@ REPORTS = Table(
     Column("body", LargeBinary, nullable=False),
     Index("reports_of_tenant", "tenant", "at"),
     Index("reports_by_age", "at"),
+)
+# Which of them are of the note of a name: where the whole is kept, so that its sender can ask for it, and delete it.
+OF_NOTE = Table(
+    "reports_of_note",
+    METADATA,
+    Column("report", String(36), primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("at", String(27), nullable=False),
+    # A keyed hash of the note's id.
+    Column("note", String(64), nullable=False),
+    Index("reports_of_note_by_note", "note"),
+    Index("reports_of_note_by_age", "at"),
 )
 
 # What `reports` keeps, so that a field that a report comes to have is not kept before somebody has looked at it.
@@ -148,8 +160,8 @@ class Store:
         self._waiting: dict[tuple[str, str], Counter[str]] = {}
         self._waits = threading.Lock()
         self._flusher: threading.Timer | None = None
-        self._aging: tuple[Table, ...] = (REPORTS,)
-        database.ensure(COUNTS, REPORTS)
+        self._aging: tuple[Table, ...] = (REPORTS, OF_NOTE)
+        database.ensure(COUNTS, REPORTS, OF_NOTE)
 
     @classmethod
     def from_config(cls, config: Config) -> Store:
@@ -180,6 +192,8 @@ class Store:
             key_id, body = self._sealed(self._body(report), tenant, kept_id)
             row = {"id": kept_id, "tenant": tenant, "client": client, "at": now(), "kept": self.keep}
             connection.execute(insert(REPORTS).values(**row, key_id=key_id, body=body))
+            if self.keep == "full":
+                self._name(connection, kept_id, tenant, row["at"], report.note.id)
         return kept_id
 
     def count(self, name: str, *, tenant: str, number: int = 1) -> None:
@@ -253,11 +267,20 @@ class Store:
         body = json.loads(self._opened(row.key_id, row.body, row.tenant, row.id))
         return KeptReport(**_told(row), report=body["report"], note=body.get("note"))
 
-    def reports(self, *, tenant: str, before: str | None = None, limit: int = 100) -> tuple[Kept, ...]:
-        """What a tenant has, newest first, without what is in it; `before` is the `at` of the last one seen."""
+    def reports(
+        self, *, tenant: str, before: str | None = None, limit: int = 100, note: str | None = None
+    ) -> tuple[Kept, ...]:
+        """What a tenant has, newest first, without what is in it; `before` is the `at` of the last one seen.
+
+        With `note`, what is kept as a whole of the note of this id.
+        """
         wanted = select(REPORTS).where(REPORTS.c.tenant == tenant, REPORTS.c.at >= self._oldest())
         if before is not None:
             wanted = wanted.where(REPORTS.c.at < before)
+        if note is not None:
+            names = [_name_of(key, tenant, note) for _, key in self._keys.keys]
+            of_note = select(OF_NOTE.c.report).where(OF_NOTE.c.tenant == tenant, OF_NOTE.c.note.in_(names))
+            wanted = wanted.where(REPORTS.c.id.in_(of_note))
         newest_first = wanted.order_by(REPORTS.c.at.desc(), REPORTS.c.id).limit(min(limit, _MOST_LISTED))
         with self.database.read() as connection:
             return tuple(Kept(**_told(row)) for row in connection.execute(newest_first))
@@ -284,6 +307,8 @@ class Store:
     def delete_in(self, connection: Connection, kept_id: str, *, tenant: str) -> bool:
         """As `delete`, in a transaction of the caller."""
         done = connection.execute(delete(REPORTS).where(REPORTS.c.id == kept_id, REPORTS.c.tenant == tenant))
+        if done.rowcount:
+            connection.execute(delete(OF_NOTE).where(OF_NOTE.c.report == kept_id))
         return bool(done.rowcount)
 
     def purge(self) -> int:
@@ -325,7 +350,15 @@ class Store:
             data = self._opened(row.key_id, row.body, row.tenant, row.id)
             key_id, body = encrypt(self._keys, data, bound_to=_bound_to(row.tenant, row.id))
             connection.execute(update(REPORTS).where(REPORTS.c.id == kept_id).values(key_id=key_id, body=body))
+            note = json.loads(data).get("note")
+            if note is not None:
+                connection.execute(delete(OF_NOTE).where(OF_NOTE.c.report == kept_id))
+                self._name(connection, kept_id, row.tenant, row.at, note["id"])
             return 1
+
+    def _name(self, connection: Connection, kept_id: str, tenant: str, at: str, note_id: str) -> None:
+        name = _name_of(self._keys.current[1], tenant, note_id)
+        connection.execute(insert(OF_NOTE).values(report=kept_id, tenant=tenant, at=at, note=name))
 
     def purge_now_and_then(self) -> None:
         """Purge, unless it was done within the hour."""
@@ -371,6 +404,10 @@ def _countable(report: Report) -> dict[str, int]:
     for name in found:
         numbers[name] = numbers.get(name, 0) + 1
     return numbers
+
+
+def _name_of(key: bytes, tenant: str, note_id: str) -> str:
+    return seal(key, "note id", f"{tenant}\0{note_id}".encode("utf-8", "surrogatepass"))
 
 
 def _today() -> str:

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from pydantic import AfterValidator
 from starlette.responses import Response
 
 from notegap.service.access import require
 from notegap.service.backend import Backend
 from notegap.service.principal import Principal
+from notegap.service.records import KEPT
 from notegap.service.rest import answered
 
-_Id = Annotated[str, Path(max_length=36, description="The id that a kept report is listed under.")]
+
+def _moment(value: str) -> str:
+    if value:
+        datetime.fromisoformat(value)
+    return value
+
+
+_DAY = r"[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_Id = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description=f"The id that a kept report is listed under, and that `{KEPT}` said when it was made.",
+    ),
+]
+_Before = Annotated[
+    str,
+    Query(
+        pattern=rf"^({_DAY}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{{6}}Z)?$",
+        description="The `at` of the last one seen.",
+    ),
+    AfterValidator(_moment),
+]
+_Since = Annotated[str, Query(pattern=rf"^({_DAY})?$", description="On this day and later."), AfterValidator(_moment)]
 _GONE = "Nothing is kept under this id; it may have been deleted, or be older than the retention period."
 
 
@@ -30,11 +56,24 @@ def kept_router(backend: Backend) -> APIRouter:
     )
     def listed(
         who: Annotated[Principal, Depends(require("reports"))],
-        before: Annotated[str, Query(max_length=27, description="The `at` of the last one seen.")] = "",
+        before: _Before = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        note: Annotated[
+            str | None,
+            Query(
+                max_length=1_000,
+                description="Only those of the note that had this `id`. It is only known of those that are kept whole "
+                "(`full`). Addresses may be logged on the way: do not ask for an `id` that tells who the patient is.",
+            ),
+        ] = None,
     ) -> Response:
         """How much is kept of a note is the service's configuration; unless it says so, nothing is."""
-        found = backend.store.reports(tenant=who.tenant, before=before or None, limit=limit)
+        found = backend.store.reports(tenant=who.tenant, before=before or None, limit=limit, note=note)
+        if note is not None and not found and backend.store.keep != "full":
+            # An empty list would say that there is none.
+            raise HTTPException(
+                HTTPStatus.CONFLICT, "The ids of notes are only kept with `full`, which this service does not keep."
+            )
         return _json({"keeping": backend.store.keep, "reports": [asdict(each) for each in found]})
 
     @router.get(
@@ -58,10 +97,13 @@ def kept_router(backend: Backend) -> APIRouter:
     )
     def deleted(kept_id: _Id, who: Annotated[Principal, Depends(require("delete"))]) -> Response:
         """Delete it for good."""
-        found = backend.store.report(kept_id, tenant=who.tenant)
-        if found is None or not backend.store.delete(found.id, tenant=who.tenant):
+        # It is not read: what cannot be read any more, because its key is gone, can still be deleted.
+        with backend.store.database.write() as connection:
+            gone = backend.store.delete_in(connection, kept_id, tenant=who.tenant)
+            if gone:
+                backend.audit_log.append_in(connection, "report-delete", who, subject=kept_id)
+        if not gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, _GONE)
-        backend.audit_log.append("report-delete", who, subject=found.id)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     @router.get(
@@ -71,7 +113,7 @@ def kept_router(backend: Backend) -> APIRouter:
     )
     def counted(
         who: Annotated[Principal, Depends(require("metrics"))],
-        since: Annotated[str, Query(pattern=r"^\d{4}-\d{2}-\d{2}$", description="On this day and later.")] = "",
+        since: _Since = "",
     ) -> Response:
         """Reports, findings that were open or raised, and what became of CDS Hooks cards."""
         numbers = backend.store.counts(tenant=who.tenant, since=since)

@@ -22,7 +22,7 @@ from notegap.service.access import require
 from notegap.service.clients import client_of
 from notegap.service.principal import Principal
 from notegap.service.put_by import PutBy
-from notegap.service.records import Records
+from notegap.service.records import KEPT, Records
 from notegap.service.rest import answered
 from notegap.service.rest.asked import NOTE, AskedNote, AskedQuery, note_of
 from notegap.service.rest.batches import MOST_NOTES, Batches, Progress, rows_of
@@ -70,6 +70,12 @@ NO_CODE = (
     "No code was given, none is written in the note, and its facts point to none that has a checklist; give one in "
     "`codes`."
 )
+_KEPT_HEADER: dict[str, Any] = {
+    KEPT: {
+        "description": "The id under which the report is kept, where one is: that of /v1/reports/{kept_id}.",
+        "schema": {"type": "string"},
+    }
+}
 _BATCH_EXAMPLE = [
     {"id": "visit-1", "text": NOTE, "codes": ["M24.28"]},
     {"id": "visit-2", "text": "Neck pain for a week."},
@@ -96,10 +102,11 @@ def rest_router(
 
 
 def _add_notes(router: APIRouter, reader: Reader, records: Records, max_bytes: int) -> None:
-    def analyze(asked: AskedNote, who: Principal, action: str) -> Report:
+    def analyze(asked: AskedNote, who: Principal, action: str) -> tuple[Report, dict[str, str]]:
+        """The report, and the header that says what is kept of it."""
         report = reader.analyze(note_of(asked, max_bytes=max_bytes))
-        records.report(report, who, action)
-        return report
+        kept = records.report(report, who, action)
+        return report, {KEPT: kept} if kept is not None else {}
 
     needs_json = [Depends(_json_only)]
 
@@ -108,11 +115,12 @@ def _add_notes(router: APIRouter, reader: Reader, records: Records, max_bytes: i
         tags=["notes"],
         summary="Check a note",
         dependencies=needs_json,
-        responses={200: {"model": answered.Report, "description": "The report."}},
+        responses={200: {"model": answered.Report, "description": "The report.", "headers": _KEPT_HEADER}},
     )
     def check(asked: AskedNote, who: Annotated[Principal, Depends(require("check"))]) -> Response:
         """What the note still has to document before each of its codes is supported, and the quotes that decide."""
-        return _json(as_dict(analyze(asked, who, "check")))
+        report, headers = analyze(asked, who, "check")
+        return _json(as_dict(report), headers=headers)
 
     @router.post(
         "/extract",
@@ -137,6 +145,7 @@ def _add_notes(router: APIRouter, reader: Reader, records: Records, max_bytes: i
             200: {
                 "model": answered.Sheet,
                 "description": "The queries, in the format asked for.",
+                "headers": _KEPT_HEADER,
                 "content": {media: {"schema": {"type": "string"}} for media in ("text/plain", "text/markdown")}
                 | {"application/fhir+json": {"schema": {"type": "object"}}},
             },
@@ -145,12 +154,12 @@ def _add_notes(router: APIRouter, reader: Reader, records: Records, max_bytes: i
     )
     def query(asked: AskedQuery, who: Annotated[Principal, Depends(require("query"))]) -> Response:
         """Open questions to the provider, those first whose answer changes most."""
-        report = analyze(asked, who, "query")
+        report, headers = analyze(asked, who, "query")
         if not report.checks:
             # An empty sheet would say that nothing is open, of a note that was not checked.
-            raise HTTPException(HTTPStatus.CONFLICT, NO_CODE)
+            raise HTTPException(HTTPStatus.CONFLICT, NO_CODE, headers=headers)
         sheet = compose_sheet(report, reader.knowledge, shown=None if asked.all else SHOWN)
-        return Response(FORMATS[asked.format](sheet), media_type=_MEDIA[asked.format])
+        return Response(FORMATS[asked.format](sheet), media_type=_MEDIA[asked.format], headers=headers)
 
 
 def _add_codes(router: APIRouter, reader: Reader) -> None:
