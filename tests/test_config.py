@@ -119,6 +119,23 @@ def test_the_file_that_is_named_is_the_one_that_is_read(tmp_path: Path) -> None:
             '[server]\ntls_key = "k.pem"',
             "notegap.toml:2: 'server.tls_certificate' and 'server.tls_key' go together",
         ),
+        (
+            "[limits]\nrate = true",
+            "notegap.toml:2: 'limits.rate' is wrong: it is true, and nothing to be switched on or off",
+        ),
+        (
+            "[server]\nport = false",
+            "notegap.toml:2: 'server.port' is wrong: it is false, and nothing to be switched on or off",
+        ),
+        ("[limits]\nrate = inf", "notegap.toml:2: 'limits.rate' is wrong: input should be a finite number"),
+        *(
+            (
+                f'[database]\nurl = "{url}"',
+                "notegap.toml:2: 'database.url' is no URL of a database that is known; write sqlite:///PATH or "
+                "postgresql://USER@HOST/NAME",
+            )
+            for url in ("mysql://me@host/db", "n.sqlite3")
+        ),
         ('[oidc]\nissuer = "x"', "notegap.toml:2: 'oidc.issuer' needs 'oidc.audience' and 'oidc.jwks'"),
         (
             '[oidc]\njwks = "http://issuer.example/keys"',
@@ -191,6 +208,17 @@ def test_tokens_are_those_of_servers_that_are_configured() -> None:
         told = wrong(NOTEGAP_DOCUMENTS_TOKENS=value, **servers)
         assert told.startswith(f"NOTEGAP_DOCUMENTS_TOKENS: 'documents.tokens' {said}")
         assert SECRET not in told
+
+
+def test_a_variable_goes_before_the_secret_that_the_file_points_to(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"file:{KEY}\n")
+    Path(FILE).write_text('[database]\nkeys_file = "/run/credentials/notegap.service/database_keys"\n')
+    by_variable = load(environment={"NOTEGAP_DATABASE_KEYS": f"variable:{KEY}"})
+    assert by_variable.config.database.keys.current[0] == "variable"
+    assert by_variable.origins["database.keys"] == "NOTEGAP_DATABASE_KEYS"
+    pointed = load(environment={"NOTEGAP_DATABASE_KEYS_FILE": str(secret)})
+    assert pointed.config.database.keys.current[0] == "file"
 
 
 def test_nothing_secret_is_printed() -> None:

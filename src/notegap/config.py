@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -42,6 +51,7 @@ _NOT_OURS = "NOTEGAP_TEST_"
 _KEY_BYTES = 32
 _KEYS_FORM = "write it as ID:KEY, where KEY is 32 random bytes in base64 (`openssl rand -base64 32`)"
 
+_DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 _SECRETS_FORM = "write it as whsec_ and 24 to 64 random bytes in base64 (`openssl rand -base64 32`)"
 
 
@@ -200,7 +210,17 @@ class _Secret:
 class Table(BaseModel):
     """A table of the file. Its docstring says what it is about, each field's description what the key means."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number is due: they would count as 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError(f"it is {str(value).lower()}, and nothing to be switched on or off")
+        return value
 
 
 class ServerTable(Table):
@@ -483,7 +503,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The variable that sets it."""
-        return _PREFIX + self.path.replace(".", "_").upper()
+        return _variable(self.path)
 
     @property
     def secret(self) -> bool:
@@ -638,7 +658,11 @@ def _read_secret_files(values: dict[str, object], origins: dict[str, str]) -> No
         pointer = f"{key.path}_file"
         if not values.get(pointer):
             continue
-        if key.path in values:
+        by_variable, points_by_variable = (origins.get(path) == _variable(path) for path in (key.path, pointer))
+        if by_variable and not points_by_variable:
+            # A variable goes before the file, also before what the file points to.
+            continue
+        if key.path in values and by_variable == points_by_variable:
             raise UsageError(
                 f"{origins[pointer]}: '{pointer}' is set beside '{key.path}' ({origins[key.path]}); keep one"
             )
@@ -664,6 +688,10 @@ def _validated(values: Mapping[str, object], origins: Mapping[str, str]) -> Conf
     raise UsageError(f"{origins.get(path, path)}: '{path}' {_what_is_wrong(wrong, path)}")
 
 
+def _variable(path: str) -> str:
+    return _PREFIX + path.replace(".", "_").upper()
+
+
 def _top() -> frozenset[str]:
     return frozenset(key.name for key in schema() if not key.table)
 
@@ -680,10 +708,17 @@ def _what_is_wrong(error: ErrorDetails, path: str) -> str:
 
 
 def _check_pairs(config: Config, origins: Mapping[str, str]) -> None:
-    """What one key says of another."""
+    """What one key says of another, and of which the value must not be said."""
 
     def at(*paths: str) -> str:
         return next((f"{origins[path]}: " for path in paths if path in origins), "")
+
+    kind, there, _ = config.database.url.partition("://")
+    if config.database.url and not (there and kind in _DATABASES):
+        raise UsageError(
+            f"{at('database.url')}'database.url' is no URL of a database that is known; write sqlite:///PATH or "
+            "postgresql://USER@HOST/NAME"
+        )
 
     if config.store == "full" and not config.database.keys:
         raise UsageError(
