@@ -235,10 +235,48 @@ def test_character_sets(service: Served, breakable: Breakable, charset: str, cod
     assert breakable.read == ["é1"]
 
 
-def test_bytes_that_are_not_what_they_are_said_to_be(service: Served) -> None:
-    (answer,) = service.send(mdm(charset="ASCII").encode() + b"NTE|1||\x81\xff\r")
+@pytest.mark.parametrize(
+    ("charset", "codec", "text"),
+    [
+        ("ASCII", "ascii", "Laxity"),
+        ("UNICODE", "utf-8", "Laxité"),
+        ("ISO IR87", "iso2022_jp", "腰椎不安定症"),
+        ("~ISO IR87", "iso2022_jp", "腰椎不安定症"),
+        ("ASCII~ISO IR87~ISO IR159", "iso2022_jp_ext", "腰椎 丂"),
+        ("ISO IR14", "shift_jis", "ﾖｳﾂｳ"),
+        ("GB 18030-2000", "gb18030", "腰椎"),
+        ("BIG-5", "big5", "腰椎功"),
+        ("8859/5", "iso8859-5", "боль"),
+        ("utf-8", "utf-8", "Laxité"),
+    ],
+)
+def test_the_character_set_that_is_declared_decides(charset: str, codec: str, text: str) -> None:
+    message, why = parse(mdm(text=text, charset=charset).encode(codec))
+    assert why is None
+    assert message is not None
+    assert message.first("OBX").get(5) == text
+
+
+@pytest.mark.parametrize(
+    ("charset", "more", "said"),
+    [
+        ("ASCII", b"\x81\xff", "The message is not in the character set that it says it is in."),
+        ("ASCII", "Laxité".encode(), "The message is not in the character set that it says it is in."),
+        ("UNICODE UTF-8", b"Laxit\xe9", "The message is not in the character set that it says it is in."),
+        ("ISO IR87", b"\xa1\xa1", "The message is not in the character set that it says it is in."),
+        *(
+            (name, b"", "The character set that the message says it is in is not one that is read.")
+            for name in ("KLINGON", "CNS 11643-1992", "UNICODE UTF-16", "rot13", "cp500", "8859/1~8859/5")
+        ),
+    ],
+)
+def test_no_character_set_is_guessed_at(service: Served, charset: str, more: bytes, said: str) -> None:
+    (answer,) = service.send(mdm(charset=charset).encode() + b"NTE|1||" + more + b"\r")
     assert codes(answer) == "AE 102"
     assert field(answer, "MSA", 2) == "1"
+    assert field(answer, "ERR", 8) == said
+    assert "18" in field(answer, "ERR", 2)
+    assert outcomes(service.backend) == []
 
 
 def test_formats_and_escapes_in_a_text(service: Served, breakable: Breakable) -> None:
@@ -458,13 +496,16 @@ def test_a_message_that_comes_again(service: Served) -> None:
     assert service.post(mdm("7")).content == first[1:-2]
     assert len(rows(service.backend)) == 1
     assert service.backend.store.counts(tenant="local")["reports"] == 1
-    (answer,) = service.send(mdm("7", text="Something else."))
-    assert codes(answer) == "AE 205"
+    later = mdm("7").replace("|20260430120000|", "|20260430120103|", 1).replace("T02|20260430120000", "T02|20260430120103")
+    assert service.post(later).content == service.post(mdm("7").replace("\r", "\n")).content == first[1:-2]
+    for other in (mdm("7", text="Something else."), mdm("7").replace("|19610203|", "|19610204|"), mdm("7") + "NTE|1\r"):
+        (answer,) = service.send(other)
+        assert codes(answer) == "AE 205"
     # Another sender's control ids are its own.
     assert service.answers(mdm("7", text="Something else.").replace("|EHR|", "|LAB|")) == ["AA 7"]
     with service.backend.store.database.read() as connection:
         logged = [entry.outcome for entry in connection.execute(select(ENTRIES).order_by(ENTRIES.c.number))]
-    assert logged == ["checked", "duplicate", "duplicate", "refused", "unchecked"]
+    assert logged == ["checked", *["duplicate"] * 4, *["refused"] * 3, "unchecked"]
 
 
 def test_a_message_that_comes_many_times_at_once(service: Served, breakable: Breakable) -> None:

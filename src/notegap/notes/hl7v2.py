@@ -165,8 +165,13 @@ def segments_of(data: bytes, source: Source) -> list[Segment]:
         charset=source.charset or declared_charset(data),
         say=source.say,
     )
+    return segments_in(text, source.where)
+
+
+def segments_in(text: str, where: str) -> list[Segment]:
+    """The segments of one message that was decoded; the first is its MSH."""
     if not text.startswith("MSH"):
-        raise NoteError(f"{source.where}: is not in the encoding that it says it is in")
+        raise NoteError(f"{where}: is not in the encoding that it says it is in")
     separator = text[3]
     found: list[str] = []
     for line in re.split(r"\r\n|\r|\n", _FRAMING.sub("", text)):

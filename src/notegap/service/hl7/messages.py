@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from notegap.errors import NoteError, NotegapError
-from notegap.notes.document import Source
-from notegap.notes.hl7v2 import Segment, declared_charset, header_of, segments_of
+from notegap.notes.hl7v2 import Segment, header_of, segments_in
+from notegap.service.hl7.charsets import CharsetError, decoded
 
 WHERE = "the message"
 """What a message is called in what is raised."""
@@ -143,14 +142,20 @@ def parse(data: bytes, charset: str = "") -> tuple[Message | None, RefusedMessag
         return None, RefusedMessageError(
             "AR", 100, "This is no HL7 v2 message: it does not begin with MSH.", ("MSH", "1")
         )
-    codec = _codec(data, charset)
     try:
-        segments = tuple(segments_of(data, Source(data=data, where=WHERE, max_bytes=len(data), charset=charset)))
+        text, codec = decoded(data, charset)
+        segments = tuple(segments_in(text, WHERE))
+    except CharsetError as error:
+        return _header_only(data), RefusedMessageError("AE", 102, str(error), ("MSH", "1", "18"))
     except NoteError as error:
-        header = header_of(re.split(rb"[\r\n]", data, maxsplit=1)[0].decode(codec, "replace"))
-        return Message((header,), codec), RefusedMessageError("AE", 102, _sentence(error))
+        return _header_only(data), RefusedMessageError("AE", 102, _sentence(error))
     message = Message(segments, codec)
     return message, _refusal(message, several=bool(_AGAIN.search(data)))
+
+
+def _header_only(data: bytes) -> Message:
+    """Of a message that cannot be decoded, what is needed to answer it; in Latin-1, in which its bytes come back."""
+    return Message((header_of(re.split(rb"[\r\n]", data, maxsplit=1)[0].decode("latin-1")),), "latin-1")
 
 
 def unreadable(error: NoteError) -> RefusedMessageError:
@@ -178,23 +183,6 @@ def _refusal(message: Message, *, several: bool) -> RefusedMessageError | None:
     if several:
         return RefusedMessageError("AR", 100, "There is more than one MSH; send one message at a time.", ("MSH", "2"))
     return None
-
-
-def _codec(data: bytes, charset: str) -> str:
-    """The encoding that `segments_of` reads the message in."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        pass
-    else:
-        return "utf-8"
-    declared = charset or declared_charset(data)
-    try:
-        # Not every codec is an encoding of text, and not every encoding of text one that MLLP can carry.
-        data.decode(declared, "replace")
-        return codecs.lookup(declared).name if b"MSH".decode(declared) == "MSH" else "cp1252"
-    except (LookupError, ValueError):
-        return "cp1252"
 
 
 def echoed(segment: Segment, number: int) -> str:

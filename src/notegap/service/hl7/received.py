@@ -6,6 +6,7 @@ Of a message its hash is kept, nothing of what it says.
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -24,7 +25,7 @@ RECEIVED = Table(
     Column("id", String(20), nullable=False),
     Column("tenant", String(100), nullable=False),
     Column("at", String(27), nullable=False),
-    # A hash of all of it; with a key of the database, if there is one, whose id this is.
+    # A hash of what it says; with a key of the database, if there is one, whose id this is.
     Column("digest", String(64), nullable=False),
     Column("digest_key", String(32), nullable=False),
     Column("type", String(10), nullable=False),
@@ -92,7 +93,7 @@ class Received:
         return seal(key, "hl7 message", _of(data, tenant)), key_id
 
     def is_same(self, accepted: Accepted, data: bytes) -> bool:
-        """Whether a message is, byte for byte, the one that was accepted; no, when its key is not there any more."""
+        """Whether a message says what the one that was accepted said; no, when its key is not there any more."""
         key = self._keys.get(accepted.digest_key)
         if key is None and accepted.digest_key:
             return False
@@ -116,7 +117,14 @@ def document_keys(message: Message, tenant: str) -> tuple[str, str]:
 
 
 def _of(data: bytes, tenant: str) -> bytes:
-    return tenant.encode() + b"\0" + data
+    """What a message says, but for what is another when it is sent again: its times (MSH-7, EVN-2) and line ends."""
+    mark = data[3:4]
+    lines = [line.split(mark) for line in re.split(rb"[\r\n]+", data.strip(b"\r\n \t"))]
+    for fields in lines:
+        # In an MSH the separator itself is the first field.
+        number = {b"MSH": 6, b"EVN": 2}.get(fields[0], len(fields))
+        fields[number : number + 1] = [b""] if number < len(fields) else []
+    return tenant.encode() + b"\0" + b"\r".join(mark.join(fields) for fields in lines)
 
 
 def _hash(*parts: str) -> str:
