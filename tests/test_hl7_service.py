@@ -496,7 +496,9 @@ def test_a_message_that_comes_again(service: Served) -> None:
     assert service.post(mdm("7")).content == first[1:-2]
     assert len(rows(service.backend)) == 1
     assert service.backend.store.counts(tenant="local")["reports"] == 1
-    later = mdm("7").replace("|20260430120000|", "|20260430120103|", 1).replace("T02|20260430120000", "T02|20260430120103")
+    later = (
+        mdm("7").replace("|20260430120000|", "|20260430120103|", 1).replace("T02|20260430120000", "T02|20260430120103")
+    )
     assert service.post(later).content == service.post(mdm("7").replace("\r", "\n")).content == first[1:-2]
     for other in (mdm("7", text="Something else."), mdm("7").replace("|19610203|", "|19610204|"), mdm("7") + "NTE|1\r"):
         (answer,) = service.send(other)

@@ -27,6 +27,7 @@ from starlette.testclient import TestClient
 
 from notegap.analyzer import Analyzer
 from notegap.config import NO_KEYS
+from notegap.errors import StoreError
 from notegap.model import Mention, Note, Report
 from notegap.notes.document import RowError
 from notegap.notes.table import read_row
@@ -379,6 +380,47 @@ def test_a_batch_whose_process_is_gone_has_failed(analyzer: Analyzer, tmp_path: 
         )
         assert client.get("/v1/batches/b").json()["state"] == "failed"
         assert "hand the notes over again" in is_problem(client.get("/v1/batches/b/results"), 409)
+
+
+@pytest.mark.parametrize("away", [3, 1_000])
+def test_a_batch_waits_for_a_database_that_is_away(
+    breakable: Breakable, away: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batches, "RETRIES", (0.01,) * 5)
+    left = [away]
+    with served(breakable) as client:
+        backend = client.app.state.backend  # type: ignore[attr-defined]
+        append = backend.audit_log.append
+
+        def failing(*given: Any, **named: Any) -> None:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise StoreError("the database cannot be used")
+            append(*given, **named)
+
+        monkeypatch.setattr(backend.audit_log, "append", failing)
+        address = client.post("/v1/batches", json=[{"text": "x"}] * 2).headers["location"]
+        found = wait_for(client, address)
+        results = client.get(f"{address}/results")
+        if away > 5:
+            assert found["state"] == "failed"
+            assert found["problem"] == is_problem(results, 409)
+            assert found["problem"].startswith("What notegap keeps could not be reached for minutes")
+        else:
+            assert (found["state"], found["problem"], found["failed"]) == ("done", None, 0)
+            assert len(results.text.splitlines()) == 2
+            assert backend.store.counts(tenant="local")["reports"] == 2
+    assert "a batch waits 0.01 s: the database cannot be used" in caplog.text
+
+
+def test_no_batch_is_taken_while_the_database_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: object) -> None:
+        raise StoreError("the database cannot be used")
+
+    monkeypatch.setattr(Database, "ask", away)
+    answer = client.post("/v1/batches", json=[{"text": "x"}])
+    is_problem(answer, 503)
+    assert answer.headers["retry-after"] == "5"
 
 
 def test_rows_are_read_as_an_audit_reads_them() -> None:

@@ -71,6 +71,11 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def ask(self) -> None:
+        """Ask it for next to nothing. Raises StoreError when it is away."""
+        with self.read() as connection:
+            connection.execute(select(_SCHEMA.c.version))
+
     def ensure(self, *tables: Table) -> None:
         """Create the tables that are not there yet."""
         with self.write() as connection:

@@ -67,6 +67,10 @@ class PutBy:
         """Whether there is a key to encrypt with."""
         return bool(self._keys)
 
+    def ask(self) -> None:
+        """Raise StoreError when nothing can be kept now."""
+        self._database.ask()
+
     def put(self, batch: Unfinished) -> None:
         """Put a batch by."""
         body: dict[str, Any] = asdict(batch)

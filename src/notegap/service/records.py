@@ -19,9 +19,21 @@ class Records:
         self._metrics = metrics
 
     def report(self, report: Report, who: Principal, action: str) -> str | None:
-        """A report was made, which `who` gets; the id it is kept under, if it is."""
-        kept = self._backend.store.record(report, tenant=who.tenant, client=who.client)
-        self._backend.audit_log.append(action, who, note=report.note, subject=kept or "")
+        """A report was made, which `who` gets; the id it is kept under, if it is.
+
+        All of it is written down, or nothing: whoever tries again counts nothing twice.
+        """
+        store, audit_log = self._backend.store, self._backend.audit_log
+        store.purge_now_and_then()
+        kept = None
+        if store.keep == "counts":
+            audit_log.append(action, who, note=report.note)
+            # Counted in memory first, which does not fail.
+            store.record(report, tenant=who.tenant, client=who.client)
+        else:
+            with store.database.write() as connection:
+                kept = store.record_in(connection, report, tenant=who.tenant, client=who.client)
+                audit_log.append_in(connection, action, who, note=report.note, subject=kept or "")
         self._metrics.saw(report)
         return kept
 

@@ -17,7 +17,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS batches (
     id TEXT PRIMARY KEY, owner TEXT, tenant TEXT, process INTEGER, notes INTEGER, done INTEGER DEFAULT 0,
     gaps INTEGER DEFAULT 0, complete INTEGER DEFAULT 0, unchecked INTEGER DEFAULT 0, failed INTEGER DEFAULT 0,
-    expires REAL
+    expires REAL, problem TEXT DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS lines (batch TEXT, number INTEGER, line TEXT, PRIMARY KEY (batch, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (

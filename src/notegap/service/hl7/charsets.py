@@ -29,7 +29,9 @@ _NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 # Names that are none of HL7's but say what is meant; HTTP has them, and senders write them.
-_OTHER_NAMES = re.compile(r"(?:US-?ASCII|UTF-?8|(?:ISO[-_]?8859[-_]|WINDOWS-|CP)\d{1,4}|SHIFT[-_]JIS|GB18030|EUC-KR|BIG5)")
+_OTHER_NAMES = re.compile(
+    r"(?:US-?ASCII|UTF-?8|(?:ISO[-_]?8859[-_]|WINDOWS-|CP)\d{1,4}|SHIFT[-_]JIS|GB18030|EUC-KR|BIG5)"
+)
 # What may be switched between by escape sequences, as ISO 2022 has it.
 _SWITCHED = frozenset({"ASCII", "ISO IR6", "ISO IR14", "ISO IR87", "ISO IR159"})
 

@@ -295,13 +295,14 @@ class Batch(BaseModel):
     """How far a batch is. It is gone at `expires`, soon after its results were fetched, or when you delete it."""
 
     id: str
-    state: Literal["working", "done", "failed"] = Field(description="`failed`: the process that read it has ended.")
+    state: Literal["working", "done", "failed"] = Field(description="`failed`: it is not read on; `problem` says why.")
     notes: int
     done: int
     gaps: int = Field(description="Of those done: notes with gaps or alerts.")
     complete: int
     unchecked: int = Field(description="Of those done: notes without a code to check.")
     failed: int = Field(description="Of those done: rows that are no note, or could not be read.")
+    problem: str | None
     expires: str
 
 

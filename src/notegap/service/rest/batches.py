@@ -39,7 +39,13 @@ AFTER_FETCHED = 300.0
 
 Record = Callable[[Report | RowError, Principal], None]
 
-_COLUMNS = "id, process, notes, done, gaps, complete, unchecked, failed, expires"
+RETRIES = (1.0, 2.0, 4.0, 8.0, 15.0, *[30.0] * 9)
+"""Seconds before each further attempt to write down what came of a row: five minutes in all."""
+
+_ENDED = "The process that read this batch has ended; hand the notes over again."
+_AWAY = "What notegap keeps could not be reached for minutes; hand the notes over again."
+_NO_ROOM = "The results of this batch could not be kept until they are fetched; hand the notes over again."
+_COLUMNS = "id, process, notes, done, gaps, complete, unchecked, failed, expires, problem"
 _KEPT = "id, owner, tenant, notes, done, gaps, complete, unchecked, failed, expires"
 _PIECE = 200
 
@@ -57,13 +63,19 @@ class Progress:
     unchecked: int
     failed: int
     expires: float
+    problem: str
 
     @property
     def state(self) -> str:
-        """`failed`: the process that worked on it is gone, and the notes with it."""
+        """`failed`: it is not worked on any more, and the notes are gone; `why` tells."""
         if self.done == self.notes:
             return "done"
         return "working" if _lives(self.process) else "failed"
+
+    @property
+    def why(self) -> str | None:
+        """Why it has failed, if it has."""
+        return (self.problem or _ENDED) if self.state == "failed" else None
 
     def as_dict(self) -> dict[str, Any]:
         """The progress in its published shape."""
@@ -76,6 +88,7 @@ class Progress:
             "complete": self.complete,
             "unchecked": self.unchecked,
             "failed": self.failed,
+            "problem": self.why,
             "expires": datetime.fromtimestamp(self.expires, UTC).isoformat(timespec="seconds"),
         }
 
@@ -146,7 +159,8 @@ class Batches:
         self._starting = threading.Lock()
 
     def accept(self, rows: Sequence[Note | RowError], owner: str, who: Principal) -> Progress:
-        """Take a batch on."""
+        """Take a batch on. Raises StoreError when what comes of it could not be written down now."""
+        self._put_by.ask()
         name = secrets.token_urlsafe(16)
         with self._shelf.changing():
             self._forget_expired()
@@ -192,16 +206,17 @@ class Batches:
         self._forget_expired()
         found = self._shelf.rows(f"SELECT {_COLUMNS} FROM batches WHERE id = ? AND owner = ?", (name, owner))  # noqa: S608 - names of ours
         if not found:
-            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such batch; it may have expired or been deleted.")
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND,
+                "There is no such batch; it may have expired or been deleted, or been lost when the service was killed.",
+            )
         return Progress(**dict(zip(_COLUMNS.split(", "), found[0], strict=True)))  # type: ignore[arg-type]
 
     def results(self, name: str, owner: str) -> Iterator[str]:
         """What came of each row, in order, one line each. Raises a conflict when the batch is not done."""
         progress = self.find(name, owner)
-        if progress.state == "failed":
-            raise HTTPException(
-                HTTPStatus.CONFLICT, "The process that read this batch has ended; hand the notes over again."
-            )
+        if progress.why is not None:
+            raise HTTPException(HTTPStatus.CONFLICT, progress.why)
         if progress.state != "done":
             raise HTTPException(
                 HTTPStatus.CONFLICT,
@@ -251,17 +266,20 @@ class Batches:
             lines = self._shelf.rows("SELECT line FROM lines WHERE batch = ? ORDER BY number", (name,))
             job = self._jobs.get(name)
             rest = job.rows[len(lines) - job.first :] if job is not None else ()
-            self._put_by.put(
-                Unfinished(
-                    id=name,
-                    tenant=str(row["tenant"]),
-                    seconds=float(str(row["expires"])) - time.time(),
-                    row=row,
-                    lines=[str(line) for (line,) in lines],
-                    rest=rest,
-                    who=job.who if job is not None else None,
-                )
+            unfinished = Unfinished(
+                id=name,
+                tenant=str(row["tenant"]),
+                seconds=float(str(row["expires"])) - time.time(),
+                row=row,
+                lines=[str(line) for (line,) in lines],
+                rest=rest,
+                who=job.who if job is not None else None,
             )
+            try:
+                self._put_by.put(unfinished)
+            except StoreError as error:
+                # What else has to be done before it stops is done all the same.
+                LOGGER.error("a batch that was handed in is lost: %s", error)
 
     # ── the thread that reads ──
 
@@ -278,8 +296,9 @@ class Batches:
             except (sqlite3.Error, StoreError) as error:
                 # The disk is full, say: this batch fails, and the next is read.
                 LOGGER.error("a batch broke: %s", crash_site(error))
+                why = _AWAY if isinstance(error, StoreError) else _NO_ROOM
                 with suppress(sqlite3.Error):
-                    self._shelf.change("UPDATE batches SET process = 0 WHERE id = ?", (name,))
+                    self._shelf.change("UPDATE batches SET process = 0, problem = ? WHERE id = ?", (why, name))
             if not self._stopping.is_set():
                 del self._jobs[name]
 
@@ -289,9 +308,24 @@ class Batches:
                 return
             tally = Tally()
             tally.add(outcome)
-            self._record(outcome, job.who)
+            if not self._written_down(outcome, job.who):
+                return
             if not self._keep(name, number, outcome, tally):
                 return
+
+    def _written_down(self, outcome: Report | RowError, who: Principal) -> bool:
+        """Write down what came of a row, also when the database is away for a while; False when it is time to stop."""
+        for seconds in RETRIES:
+            try:
+                self._record(outcome, who)
+            except StoreError as error:
+                LOGGER.warning("a batch waits %g s: %s", seconds, error)
+                if self._stopping.wait(seconds):
+                    return False
+            else:
+                return True
+        self._record(outcome, who)
+        return True
 
     def _keep(self, name: str, number: int, outcome: Report | RowError, tally: Tally) -> bool:
         """Lay one result on the shelf; False when nobody wants the batch any more."""
