@@ -34,6 +34,7 @@ from notegap.notes.table import read_row
 from notegap.notes.text import NoteOptions, says_nothing
 from notegap.query import FORMATS, compose_sheet
 from notegap.report.json import as_dict
+from notegap.service import health
 from notegap.service.app import FIRST, LONG, OneAtATime, ServiceConfig, create_app
 from notegap.service.clients import CLIENT
 from notegap.service.database import IN_MEMORY, Database
@@ -640,14 +641,24 @@ def test_metrics_tell_of_nobody(client: TestClient) -> None:
     client.request(CANARY.upper(), "/v1/check")
     client.get("/v1/codes", params={"q": CANARY})
     client.get("/docs", headers={"Host": CANARY})
+    client.post("/v1/extract", content=b"{}", headers={"Content-Length": "100000000"})
+    counted = re.compile(r'\{method="POST",route="/v1/query",status="422"\} (\d+)')
+    before = counted.search(client.get("/metrics").text)
+    for number in range(2):
+        again = client.post("/v1/query", json={"text": ""}, headers={"Idempotency-Key": "counted"})
+        assert again.headers.get("idempotency-replayed") == ("true" if number else None)
     answer = client.get("/metrics")
+    after = counted.search(answer.text)
+    assert after is not None
+    assert int(after[1]) == (int(before[1]) if before is not None else 0) + 2
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert CANARY.lower() not in answer.text.lower()
     assert "Z99" not in answer.text
     for line in (
         'notegap_http_requests_total{method="GET",route="/v1/codes/{code}",status="404"}',
         'notegap_http_requests_total{method="GET",route="none",status="404"}',
-        'notegap_http_requests_total{method="GET",route="none",status="421"}',
+        'notegap_http_requests_total{method="GET",route="/docs",status="421"}',
+        'notegap_http_requests_total{method="POST",route="/v1/extract",status="413"}',
         'notegap_http_requests_total{method="other",route="/v1/check",status="405"}',
         'notegap_http_request_seconds_bucket{le="0.1",method="POST",route="/v1/check"}',
         'notegap_findings_total{rule="M24.28/ligament",status="vague"}',
@@ -684,6 +695,46 @@ def test_a_pipeline_that_breaks_is_never_ready(breakable: Breakable, caplog: pyt
         is_problem(client.get("/readyz"), 503)
     assert "notegap broke on its first note: IndexError at " in caplog.text
     assert CANARY not in caplog.text
+
+
+def test_not_ready_while_the_database_is_away(breakable: Breakable, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    away, slow = threading.Event(), threading.Event()
+
+    def ask(_: object) -> None:
+        asked.append(time.monotonic())
+        if slow.is_set():
+            time.sleep(0.5)
+        if away.is_set():
+            raise StoreError("the database cannot be used")
+
+    monkeypatch.setattr(Database, "ask", ask)
+    with served(breakable) as client:
+        while client.get("/readyz").status_code == 503:
+            time.sleep(0.02)
+        assert client.get("/readyz").status_code == 200
+        assert len(asked) <= 2, "at most once a second"
+        monkeypatch.setattr(health, "_FRESH", 0.0)
+        away.set()
+        assert is_problem(client.get("/readyz"), 503) == "What notegap keeps cannot be reached."
+        assert client.get("/healthz").status_code == 200
+        away.clear()
+        assert client.get("/readyz").status_code == 200
+        slow.set()
+        monkeypatch.setattr(health, "_PATIENCE", 0.05)
+        is_problem(client.get("/readyz"), 503)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/docs", "/openapi.json", "/v1/codes/M24.28", "/", "/v1/codes/none"])
+def test_head_is_get_without_a_body(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers == get.headers
+
+
+def test_head_fetches_no_results(client: TestClient) -> None:
+    assert client.head("/v1/batches/none/results").status_code == 405
+    assert client.head("/v1/check").status_code == 405
 
 
 def test_turns_are_taken(analyzer: Analyzer) -> None:

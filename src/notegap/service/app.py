@@ -33,7 +33,8 @@ from notegap.service.cors import Cors
 from notegap.service.feedback import FeedbackStore
 from notegap.service.fhir import fhir_router
 from notegap.service.guard import LOGGER, Guard
-from notegap.service.health import health_router
+from notegap.service.head import HeadAsGet
+from notegap.service.health import Reachable, health_router
 from notegap.service.hl7.delivery import Delivery, senders_of
 from notegap.service.hl7.inbox import HandOn, Inbox
 from notegap.service.hl7.mllp import MllpServer
@@ -171,6 +172,7 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
     metrics = Metrics(analyzer.knowledge)
     backend = Backend.from_config(config.settings) if config.settings is not None else Backend.in_memory()
     records = Records(backend, metrics)
+    reachable = Reachable(backend.store.database.ask)
     rest, batches = rest_router(
         reader,
         records=records,
@@ -209,6 +211,7 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
             await run_in_threadpool(batches.stop)
             await run_in_threadpool(delivery.stop)
             shelf.close()
+            reachable.close()
             backend.close()
 
     app = FastAPI(
@@ -242,12 +245,17 @@ def create_app(analyzer: Analyzer, config: ServiceConfig) -> FastAPI:
         fhir_router(reader, servers=config.servers, tokens=config.tokens, max_bytes=config.max_bytes, records=records)
     )
     app.include_router(hl7_router(inbox))
-    app.include_router(health_router(ready=lambda: reader.has_read, release=analyzer.codes.release, metrics=metrics))
+    app.include_router(
+        health_router(
+            ready=lambda: reader.has_read, reachable=reachable, release=analyzer.codes.release, metrics=metrics
+        )
+    )
     app.include_router(document_router(app))
     app.add_exception_handler(RequestValidationError, _not_a_request)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NotegapError, _cannot)
     # The last one added is the first that a request meets.
+    app.add_middleware(HeadAsGet, but="/v1/batches/")
     app.add_middleware(Idempotency, shelf=shelf, seconds=config.replay_seconds)
     if config.rate:
         app.add_middleware(RateLimit, rate=config.rate, burst=math.ceil(5 * config.rate))

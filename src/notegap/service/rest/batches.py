@@ -208,7 +208,7 @@ class Batches:
         if not found:
             raise HTTPException(
                 HTTPStatus.NOT_FOUND,
-                "There is no such batch; it may have expired or been deleted, or been lost when the service was killed.",
+                "There is no such batch; it may have expired, been deleted, or been lost when the service was killed.",
             )
         return Progress(**dict(zip(_COLUMNS.split(", "), found[0], strict=True)))  # type: ignore[arg-type]
 
