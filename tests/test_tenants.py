@@ -243,8 +243,48 @@ def test_every_interface_keeps_and_logs(analyzer: Analyzer, tmp_path: Path) -> N
         with backend.store.database.read() as connection:
             logged = connection.exec_driver_sql("SELECT action, tenant, client FROM audit_log ORDER BY number")
             entries = [tuple(row) for row in logged]
-        actions = ["check", "query", "cds", "fhir", "extract", "batch", "report-read", "report-delete"]
+        actions = ["check", "query", "cds", "fhir", "extract", "batch"]
+        actions += ["report-list", "report-read", "report-delete", "report-list"]
         assert entries == [(action, "a", "c") for action in actions]
+        assert backend.audit_log.verify().faults == ()
+
+
+def test_who_was_refused_what_is_in_the_audit_log(analyzer: Analyzer, database_url: str) -> None:
+    variables = {"NOTEGAP_STORE": "reports", "NOTEGAP_AUDIT_KEYS": KEYS}
+    with service(analyzer, database_url, **variables) as (client, keys):
+        admin, scribe, stranger = (
+            as_(client, keys.add(name, role=role, tenant=tenant)[1])
+            for name, role, tenant in (("a", "admin", "one"), ("s", "scribe", "one"), ("x", "admin", "two"))
+        )
+        kept = admin("POST", "/v1/check", NOTE).headers["notegap-report-id"]
+        assert stranger("GET", f"/v1/reports/{kept}").status_code == 404
+        assert stranger("DELETE", f"/v1/reports/{kept}").status_code == 404
+        for _ in range(20):
+            assert as_(client, f"ngk_{CANARY}_x")("GET", f"/v1/codes/{CANARY}").status_code == 401
+            assert client.post("/page/report", json={}).status_code == 401
+        for _ in range(3):
+            assert scribe("GET", "/v1/reports").status_code == 403
+        assert scribe("DELETE", f"/v1/reports/{kept}").status_code == 403
+        backend = client.app.state.backend  # type: ignore[attr-defined]
+        backend.refusals.flush()
+        # The next minute tells again.
+        assert scribe("GET", "/v1/reports").status_code == 403
+        with backend.store.database.read() as connection:
+            logged = connection.exec_driver_sql(
+                "SELECT tenant, client, action, outcome, subject FROM audit_log ORDER BY number"
+            )
+            entries = [" ".join(row) for row in logged]
+        assert entries == [
+            f"one a check ok {kept}",
+            f"two x report-read not-found {kept}",
+            f"two x report-delete not-found {kept}",
+            "  access unauthorized GET:/v1/codes/code",
+            "one s access forbidden GET:/v1/reports",
+            "one s access forbidden DELETE:/v1/reports/kept_id",
+            "  access unauthorized 39-more",
+            "one s access forbidden GET:/v1/reports:2-more",
+            "one s access forbidden GET:/v1/reports",
+        ]
         assert backend.audit_log.verify().faults == ()
 
 

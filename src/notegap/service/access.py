@@ -20,6 +20,7 @@ from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -27,7 +28,7 @@ from fastapi import HTTPException, Request
 from sqlalchemy import Column, String, Table, insert, select, update
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notegap.config import Config, OidcTable
 from notegap.errors import StoreError, UsageError
@@ -36,6 +37,7 @@ from notegap.service.database import METADATA, Database, now, stamp
 from notegap.service.guard import LOGGER
 from notegap.service.principal import LOCAL, PRINCIPAL, ROLES, SCOPES, Principal, allowed
 from notegap.service.problems import failure
+from notegap.service.routes import method_of, route_of
 
 KEYS = Table(
     "api_keys",
@@ -64,6 +66,7 @@ _FETCH_SECONDS = 5.0
 _MOST_JWKS_BYTES = 1_000_000
 _KEYS_FRESH, _KEYS_RETRY, _KEYS_GONE = 600.0, 30.0, 86_400.0
 _SCOPE_PREFIX = "notegap:"
+_REFUSED: Mapping[int, str] = MappingProxyType({401: "unauthorized", 403: "forbidden"})
 
 
 # ── what an endpoint asks for ───────────────────────────────────────────────────────────────────
@@ -92,7 +95,7 @@ class Identify:
     """ASGI middleware: finds out who asks before anything is counted, kept or answered in anybody's name.
 
     It refuses nobody: whose credentials are not good is nobody, whom `require` refuses; other interfaces have other
-    credentials.
+    credentials. Whoever refuses, the audit log tells.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,26 +103,48 @@ class Identify:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http":
-            access: Access = scope["app"].state.backend.access
-            authorization = Headers(scope=scope).get("authorization", "")
-            try:
-                # What needs the database or an issuer must not hold up the others.
-                who = await run_in_threadpool(access.principal, authorization) if authorization else access.nobody
-            except StoreError as error:
-                LOGGER.error("%s", error)
-                away = failure(
-                    scope["path"],
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    "Who asks cannot be found out now; nothing was done.",
-                )
-                await away(scope, receive, send)
-                return
-            scope[PRINCIPAL] = who
-            if who is not None and who is not LOCAL:
-                # Neither holds a line break, so that no two pairs have one name.
-                scope[CLIENT] = f"{who.tenant}\n{who.client}"
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        who, is_known = await self._known(scope, receive, send)
+        if not is_known:
+            return
+        refused = ""
+
+        async def noting(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                refused = _REFUSED.get(message["status"], "")
+            await send(message)
+
+        await self.app(scope, receive, noting)
+        if refused:
+            # Where other credentials are asked for, whoever is at this machine is nobody too.
+            client = None if who is LOCAL or refused == "unauthorized" else who
+            what = f"{method_of(scope)}:{route_of(scope)}"
+            await run_in_threadpool(scope["app"].state.backend.refusals.add, client, what, refused)
+
+    async def _known(self, scope: Scope, receive: Receive, send: Send) -> tuple[Principal | None, bool]:
+        """Who asks, noted in `scope`; and whether that could be found out, else it was answered."""
+        access: Access = scope["app"].state.backend.access
+        authorization = Headers(scope=scope).get("authorization", "")
+        try:
+            # What needs the database or an issuer must not hold up the others.
+            who = await run_in_threadpool(access.principal, authorization) if authorization else access.nobody
+        except StoreError as error:
+            LOGGER.error("%s", error)
+            away = failure(
+                scope["path"],
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Who asks cannot be found out now; nothing was done.",
+            )
+            await away(scope, receive, send)
+            return None, False
+        scope[PRINCIPAL] = who
+        if who is not None and who is not LOCAL:
+            # Neither holds a line break, so that no two pairs have one name.
+            scope[CLIENT] = f"{who.tenant}\n{who.client}"
+        return who, True
 
 
 class Access:

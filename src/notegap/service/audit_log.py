@@ -104,6 +104,11 @@ class AuditLog:
         """The log that the configuration describes."""
         return cls(database, config.audit.keys)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a key, so that there is a log."""
+        return bool(self._keys)
+
     def append(
         self, action: str, who: Principal, *, note: Note | str | None = None, subject: str = "", outcome: str = "ok"
     ) -> None:

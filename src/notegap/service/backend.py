@@ -12,6 +12,7 @@ from notegap.service.database import IN_MEMORY, Database
 from notegap.service.hl7.outbox import OUTBOX, Outbox
 from notegap.service.hl7.received import RECEIVED, Received
 from notegap.service.put_by import PUT_BY, PutBy
+from notegap.service.refusals import Refusals
 from notegap.service.store import Store
 
 
@@ -28,6 +29,7 @@ class Backend:
     received: Received
     outbox: Outbox
     put_by: PutBy
+    refusals: Refusals
 
     @classmethod
     def from_config(cls, config: Config) -> Backend:
@@ -43,6 +45,7 @@ class Backend:
             Received(database, keys),
             Outbox(database, keys, audit_log, attempts=config.outbox.attempts),
             PutBy(database, keys),
+            Refusals(audit_log),
         )
 
     @classmethod
@@ -57,6 +60,7 @@ class Backend:
             Received(database, NO_KEYS),
             Outbox(database, NO_KEYS, audit_log),
             PutBy(database, NO_KEYS),
+            Refusals(audit_log),
         )
 
     def rotate(self) -> int:
@@ -64,7 +68,8 @@ class Backend:
         return self.store.rotate() + self.outbox.rotate() + self.put_by.rotate()
 
     def close(self) -> None:
-        """Close the database."""
+        """Write what waits, and close the database."""
+        self.refusals.close()
         self.store.close()
 
 

@@ -74,6 +74,7 @@ def kept_router(backend: Backend) -> APIRouter:
             raise HTTPException(
                 HTTPStatus.CONFLICT, "The ids of notes are only kept with `full`, which this service does not keep."
             )
+        backend.audit_log.append("report-list", who)
         return _json({"keeping": backend.store.keep, "reports": [asdict(each) for each in found]})
 
     @router.get(
@@ -85,6 +86,7 @@ def kept_router(backend: Backend) -> APIRouter:
         """With `kept` "full" the report and its note; else the report without a word of the note."""
         found = backend.store.report(kept_id, tenant=who.tenant)
         if found is None:
+            backend.audit_log.append("report-read", who, subject=kept_id, outcome="not-found")
             raise HTTPException(HTTPStatus.NOT_FOUND, _GONE)
         backend.audit_log.append("report-read", who, subject=found.id)
         return _json(asdict(found))
@@ -100,8 +102,8 @@ def kept_router(backend: Backend) -> APIRouter:
         # It is not read: what cannot be read any more, because its key is gone, can still be deleted.
         with backend.store.database.write() as connection:
             gone = backend.store.delete_in(connection, kept_id, tenant=who.tenant)
-            if gone:
-                backend.audit_log.append_in(connection, "report-delete", who, subject=kept_id)
+            outcome = "ok" if gone else "not-found"
+            backend.audit_log.append_in(connection, "report-delete", who, subject=kept_id, outcome=outcome)
         if not gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, _GONE)
         return Response(status_code=HTTPStatus.NO_CONTENT)
