@@ -708,13 +708,15 @@ def test_no_word_of_a_note_is_left(analyzer: Analyzer, tmp_path: Path, caplog: p
         mdm("1", f"{text} again"),
         f"{CANARY} is no message",
     )
+    # Four digits stand in a hash now and then.
+    sent = tuple(message.replace("4711", "MRN-4711-Q") for message in sent)
     for name, variables in (("default", {}), ("handing on", handing_on)):
         with served(analyzer, f"sqlite:///{tmp_path / f'{name}.sqlite3'}", AUDIT_KEYS=KEYS, **variables) as made:
             answers = [str(answer) for answer in made.send(*sent)] + [made.post(message).text for message in sent]
             figures = made.http.get("/metrics").text
             while made.backend.outbox.list(State.WAITING) and "not delivered" not in caplog.text:
                 time.sleep(0.05)
-            names = ("Doe", "4711", CANARY)
+            names = ("Doe", "MRN-4711-Q", CANARY)
             files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         files += b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert not [name for name in names if name.encode() in files], name
