@@ -98,11 +98,15 @@ _SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|r
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
     r"\b(?:(?:is|was|are|were|been|remains?|stays?) (?:already |currently |still |now )?(?:on|taking|using|wearing)|since (?:her|his|the|that|this|their)|tolerated (?:by|with)|"
-    r"(?:relief|benefitt?ed) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
+    r"(?:relief|benefitt?ed) (?:from|with)|help(?:ed|s)? (?:by|with)|improv\w+ (?:\w+ )?with|(?:he|she|they|patient|pt|has|have|had) (?:wore|worn|took|taken|used|finished|went through|attended)|respon\w+ (?:\w+ )?to|failed|tried|despite|which (?:have |has )?included?)\b[^.;]{0,40}$",
 )
 # "No injury that could explain X", "no falls which would contribute to X": only what comes before "that" is denied.
 _RELATIVE = re.compile(
     r"\b(?:that|which|who|to)\s+(?:(?:would|could|might|may|can|will|has|have|had|possibly)\s+)*(?:been\s+)?(?:explain|account|contribut|cause|caus|lead|led|produce|result|bring|trigger|precipitat|provok|worsen|aggravat)\w*",
+)
+# "There has been no accident and I consider this ...": a clause with a subject of its own, without a comma.
+_NEXT_CLAUSE = re.compile(
+    r"\b(?:and|but|so)\s+(?:i|we|he|she|they)\s+(?:(?!or\b|nor\b)\w+)",
 )
 _NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b")
 _ASIDE = re.compile(
@@ -237,7 +241,10 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.end <= raw.start:
         between = _ASIDE.sub(" ", text[reach.end : raw.start])
         if reach.cue.says == Assertion.NEGATED and (
-            _RELATIVE.search(between) or _NEXT_ACT.search(between) or _AND_HISTORY.search(between)
+            _RELATIVE.search(between)
+            or _NEXT_ACT.search(between)
+            or _NEXT_CLAUSE.search(between)
+            or _AND_HISTORY.search(between)
         ):
             return True
         if reach.cue.says == Assertion.NEGATED and _told_anew(text[reach.end : raw.end + 30], raw.start - reach.end):

@@ -324,7 +324,8 @@ def _stops(text: str, start: int, end: int) -> list[int]:
             word = re.search(r"([A-Za-z.]+)$", text[max(start, at - 12) : at])
             before = word.group(1).lower() if word else ""
             if before in _SHORT and not text.startswith("  ", match.end()):
-                continue
+                if before != "min" or not re.search(r"\d ?min$", text[max(start, at - 6) : at]):
+                    continue  # "2 min." ends one: minutes, not "min. displacement"
             if not text.startswith("  ", match.end()) and (
                 len(before) == 1 and before not in "lsc" and text[at - 1].isupper()
             ):
