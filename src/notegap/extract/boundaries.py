@@ -49,6 +49,8 @@ _ONE_SYSTEM = (
     r"|lymph|lymphatics?|allergic|immun\w+|skin|integument(?:ary)?|derm\w*|rheum\w*)"
 )
 _SYSTEM = re.compile(rf"^\W*{_ONE_SYSTEM}(?:\s*(?:[,/&-]|and|\s)+\s*{_ONE_SYSTEM})*(?: system)?\W*$", re.IGNORECASE)
+# The parts of a note that a title with a full stop opens.
+_PARTS = frozenset({"hpi", "exam", "imaging", "impression", "assessment", "assessment_plan", "plan", "indication"})
 _BY_SYSTEM = frozenset({"ros", "exam", "vitals"})
 # "EXAM: CT of the cervical spine" names a study, not an examination or an operation.
 _STUDY_TITLE = re.compile(r"^\W*(?:exam(?:ination)?|study|procedure|test)\W*$", re.IGNORECASE)
@@ -84,6 +86,8 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _EMPTY_MARKS = frozenset("☐□❏▢◻")
+# "Examination. She stands straight.": a heading that ends in a full stop, as narrative reports have them.
+_DOT_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z]{3,20}(?: [A-Za-z]{2,12}){0,2})\.\s+(?=[A-Z0-9])")
 _DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
 
 # Dictation without punctuation: a new statement begins with its subject and verb ("he has", "his films show"), or with
@@ -231,6 +235,10 @@ def _headings_of_line(
         dash = _DASH_TITLE.match(line)
         if dash and (section := section_of(dash["title"])) is not None:
             found.append((start + dash.start("title"), start + dash.end("title"), start + dash.end(), section))
+    if not found:
+        dot = _DOT_TITLE.match(line)
+        if dot and line.lstrip() == line and section_of(dot["title"]) in _PARTS:
+            found.append((start, start + dot.end("title"), start + dot.end("title") + 1, section_of(dot["title"])))
     for match in _INLINE_TITLE.finditer(line):
         at = start + match.start("title")
         if any(at < body and at >= begin for begin, _, body, _ in found):
