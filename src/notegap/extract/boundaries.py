@@ -87,7 +87,7 @@ _ANSWER = re.compile(
 )
 _EMPTY_MARKS = frozenset("☐□❏▢◻")
 # "Examination. She stands straight.": a heading that ends in a full stop, as narrative reports have them.
-_DOT_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z]{3,20}(?: [A-Za-z]{2,12}){0,2})\.\s+(?=[A-Z0-9])")
+_DOT_TITLE = re.compile(r"^\s*(?P<title>(?!Findings|FINDINGS)[A-Z][A-Za-z]{3,20}(?: [A-Za-z]{2,12}){0,2}|CT|MRI|HPI)\.\s+(?=[A-Z0-9])")
 _DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
 
 # Dictation without punctuation: a new statement begins with its subject and verb ("he has", "his films show"), or with
