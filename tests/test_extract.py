@@ -164,6 +164,8 @@ def test_signs_and_short_forms(analyzer: Analyzer, text: str, expected: set[Fact
             {finding("fracture", "negated"), finding("spondylolisthesis", "negated")},
         ),
         ("A high-speed drill was used to remove the osteophytes at C5-6.", {finding("osteophyte")}),
+        ("There was no fall and I consider this a spondylolisthesis of L4.", {finding("spondylolisthesis")}),
+        ("Can't stand for 2 min. Spondylolisthesis at L4-5.", {finding("spondylolisthesis")}),
     ],
 )
 def test_denials_end_with_their_clause(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
@@ -237,6 +239,10 @@ def test_forms_and_tick_boxes(analyzer: Analyzer, text: str, concept: str, expec
         ("PHYSICAL EXAM:\nVITAL SIGNS: Stable.\nLUNGS: Clear. There is numbness of the left foot.", "exam"),
         ("Family History: gout in an aunt. Assessment and Plan: numbness of the left foot.", "assessment_plan"),
         ("HPI: He came in today.\nSmoking: denies.\nThere is numbness of the left foot.", "hpi"),
+        ("History. She paints.\n\nExamination. There is numbness of the left foot.", "exam"),
+        ("Exam on discharge: numbness of the left foot.", "exam"),
+        ("Subjective: sore.\nAssess: numbness of the left foot.", "assessment"),
+        ("ROM: full.\nPOC: less numbness.", "plan"),
     ],
 )
 def test_sections(analyzer: Analyzer, text: str, section: str) -> None:

@@ -87,7 +87,9 @@ _ANSWER = re.compile(
 )
 _EMPTY_MARKS = frozenset("☐□❏▢◻")
 # "Examination. She stands straight.": a heading that ends in a full stop, as narrative reports have them.
-_DOT_TITLE = re.compile(r"^\s*(?P<title>(?!Findings|FINDINGS)[A-Z][A-Za-z]{3,20}(?: [A-Za-z]{2,12}){0,2}|CT|MRI|HPI)\.\s+(?=[A-Z0-9])")
+_DOT_TITLE = re.compile(
+    r"^\s*(?P<title>(?!Findings|FINDINGS)[A-Z][A-Za-z]{3,20}(?: [A-Za-z]{2,12}){0,2}|CT|MRI|HPI)\.\s+(?=[A-Z0-9])"
+)
 _DASH_TITLE = re.compile(r"^\s*(?P<title>[A-Z][A-Za-z &/]{2,40}?)\s+-{1,2}\s+(?=\S)")
 
 # Dictation without punctuation: a new statement begins with its subject and verb ("he has", "his films show"), or with
@@ -331,9 +333,10 @@ def _stops(text: str, start: int, end: int) -> list[int]:
         if text[at] == ".":
             word = re.search(r"([A-Za-z.]+)$", text[max(start, at - 12) : at])
             before = word.group(1).lower() if word else ""
-            if before in _SHORT and not text.startswith("  ", match.end()):
-                if before != "min" or not re.search(r"\d ?min$", text[max(start, at - 6) : at]):
-                    continue  # "2 min." ends one: minutes, not "min. displacement"
+            # "2 min." may end one: minutes, not "min. displacement"
+            minutes = before == "min" and re.search(r"\d ?min$", text[max(start, at - 6) : at])
+            if before in _SHORT and not minutes and not text.startswith("  ", match.end()):
+                continue
             if not text.startswith("  ", match.end()) and (
                 len(before) == 1 and before not in "lsc" and text[at - 1].isupper()
             ):
