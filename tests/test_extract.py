@@ -100,6 +100,15 @@ def test_pairs(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
         ),
         ("SLR -ve, canal stenosis +ve at L4-5.", {neuro("nerve_tension_sign", "negated")}),
         ("No ankle reflexes.", {neuro("reflex_change")}),
+        (
+            "SLR is positive on the right at 50 degrees and negative on the left.",
+            {neuro("nerve_tension_sign"), neuro("nerve_tension_sign", "negated")},
+        ),
+        ("Power of the right lower extremity is 4-5/5.", {neuro("motor_deficit")}),
+        (
+            "She had a weakness of the foot, which has since cleared, and a non-radicular ache.",
+            {neuro("motor_deficit", "historical"), neuro("radicular_pain", "negated")},
+        ),
         ("No change in bowel or bladder function.", {neuro("bowel_bladder", "negated")}),
         (
             "L5: reflexes ↓, sensation ↓, power N.",
@@ -398,6 +407,13 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
             {("imaging", "mri", "hypothetical"), ("imaging", "xray", "hypothetical")},
         ),
         ("She did get an MRI of the neck last week.", {("imaging", "mri", "affirmed")}),
+        (
+            "At first he did not obtain any MRI or x-rays.",
+            {("imaging", "mri", "negated"), ("imaging", "xray", "negated")},
+        ),
+        ("She refuses an MRI of her neck.", {("imaging", "mri", "negated")}),
+        ("We do not have the MRI of the neck to look at.", {("imaging", "mri", "affirmed")}),
+        ("He has had testicular cancer; a recent bone scan was clear.", {("imaging", "bone_scan", "affirmed")}),
     ],
 )
 def test_studies_ordered(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
@@ -465,6 +481,13 @@ def test_diseases_causes_and_drugs(analyzer: Analyzer, text: str, expected: set[
         ("PLAN: The wisdom tooth is inflamed. Start ibuprofen.", set()),
         ("She takes ibuprofen for her knee and low back pain.", {("treatment", "nsaid", "affirmed")}),
         ("Ibuprofen as needed for pain in the left leg.", {("treatment", "nsaid", "affirmed")}),
+        (
+            "HPI: Backache. Amitriptyline at night for her migraines.\nMEDICATIONS: Naproxen, amitriptyline.",
+            {("treatment", "nsaid", "affirmed")},
+        ),
+        ("He stopped naproxen because of abdominal pain.", {("treatment", "nsaid", "affirmed")}),
+        ("She is allergic to codeine and takes tramadol.", {("treatment", "opioid", "affirmed")}),
+        ("Allergic to codeine and tramadol.", set()),
         (
             "PLAN: The options are continued bracing, with the addition of an epidural steroid injection.",
             {("treatment", "brace", "affirmed"), ("treatment", "injection", "hypothetical")},

@@ -32,6 +32,16 @@ _WELL = re.compile(
 _GOES_WITH_IT = re.compile(
     r"(?:^|\b(?:mature|definite|good|clear|convincing|complete|obvious|robust|bony|osseous|continuous|evidence|sign|signs)\b)\s*$",
 )
+# "He suggested that the MRI revealed a slip": what a study has shown is not what was suggested.
+_SEES = re.compile(
+    r"(?:\S+\s+){2,}\S*(?<!will )(?<!may )(?<!might )(?<!could )(?<!would )(?<!to )\b(?:reveal(?:s|ed|ing)?|show(?:s|ed|ing)?|demonstrat(?:e|es|ed|ing))\b"
+)
+# "No marrow edema, mostly an old fracture"
+_MOSTLY = re.compile(r",\s+(?:mostly|most likely|probably|presumably|suggestive of)\s")
+# "A history of cancer and the last bone scan was negative": what is negative has its own name.
+_OWN_SUBJECT = re.compile(r"\band\s+(?:the|his|her|an?|most recent|recent|repeat)\s+(?:[\w-]+\s+){1,5}?$")
+_ONE_WAS = re.compile(r"(?:is|was|has been)\b|neg")
+_POSITIVE = re.compile(r"(?:(?:is|was|are|were)\s+)?(?:positive|pos|present)")
 # "history of fusion, with pain ever since"
 _COMES_WITH = re.compile(r",\s+(?:now\s+)?with\b")
 # What stands after the comma is no longer past, unless the list goes on: "s/p laminectomy, L3 fracture".
@@ -59,7 +69,7 @@ _EVENTS = frozenset(
         "disease/tuberculosis", "disease/brucellosis", "disease/typhoid", "disease/other_infection", "neuro/cauda_equina",
     }
 )  # fmt: skip
-_GONE = re.compile(r"\b(?:resolved|healed|cured|used to)\b")
+_GONE = re.compile(r"\b(?:resolved|healed|cured|used to|cleared|subsided|gone|disappeared)\b")
 _TOLD = frozenset(
     {"hpi", "past_medical", "chief_complaint", "ros", "social_history", "course", "medications", "treatment"}
 )
@@ -94,6 +104,7 @@ _ORDER = re.compile(
     r"(?:^|[.;:\n]\s*|^\W*\d{1,2}[.)]\s*|[-*]\s+|,\s*(?:and |then )?|\b(?:please|then)\s+)(?:get|obtain|check|pursue|send for|set up)\s+(?:(?:an?|the|her|his|new|some|updated|plain|flexion|extension|upright|standing|lumbar|cervical|thoracic|repeat|stat)[\s/-]+)*"
     r"(?:[\w/-]+(?:\s+[\w/-]+)?\s*(?:,|and|&|\+|,\s*and)\s*(?:(?:an?|the|new|some|plain)\s+)?(?:(?:lumbar|cervical|thoracic|flexion|extension)[\s/-]+)*)?$",
 )
+_LISTED = re.compile(r"\b(?:or|nor)\s+(?:any\s+)?$")
 _SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|report)\b")
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
@@ -131,6 +142,10 @@ _TOLD_OF = re.compile(
 # What must not be taken tells of an allergy, not of a treatment.
 _AVERSE = re.compile(
     r"\b(?:allerg(?:y|ies|ic)|intoleran(?:t|ce)|(?:hyper)?sensitiv(?:e|ity|ities)|(?:adverse |allergic )?reactions?|anaphyla\w+)\s+(?:to|of|with|includ\w+)\b[^.;\n]{0,60}$|\ballergies\b[^.;\n]{0,40}$",
+)
+# ... up to what is taken all the same: "allergic to codeine and takes tramadol".
+_TAKES = re.compile(
+    r"\b(?:and|but|so)\s+(?:(?:he|she|is|has|been|now|currently|only)\s+)*(?:takes?|taking|uses?|using|on|tolerates?|tolerating)\b"
 )
 _SUPPOSED = re.compile(r"\b(?:if|unless|until|should|once|whether)\b")
 _REASON = re.compile(r"\bfor (?:\w+ ){0,3}$")
@@ -249,6 +264,10 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
             return True
         if reach.cue.says == Assertion.NEGATED and _told_anew(text[reach.end : raw.end + 30], raw.start - reach.end):
             return True
+        if reach.cue.says == Assertion.UNCERTAIN and _SEES.search(between):
+            return True
+        if reach.cue.says == Assertion.NEGATED and _MOSTLY.search(between + text[raw.start : raw.end + 1]):
+            return True
         if "\n\n" in between or _NEW_SUBJECT.search(between + text[raw.start : raw.end + 1]):
             return True
         if reach.cue.says == Assertion.HISTORICAL and (_NEXT_ITEM.search(between) or _COMES_WITH.search(between)):
@@ -272,6 +291,11 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
     if reach.start >= raw.end:
         if re.search(r"\b(?:and|but)\s+$", between) and reach.cue.direction == "both":
             return True  # "2+ at the knees and absent at the ankles"
+        if reach.cue.says == Assertion.NEGATED:
+            if _OWN_SUBJECT.search(between) and _ONE_WAS.match(text[reach.start : reach.end]):
+                return True
+            if _POSITIVE.fullmatch(text[raw.start : raw.end]):
+                return True  # "positive on the right and negative on the left"
         if between.count(",") and not re.match(
             r"^[\s,\w/-]*(?:,|\bor\b|\band\b)[\s\w/-]*(?:,|\bor\b|\band\b|\bis\b|\bare\b|\bwas\b|\bwere\b)[\s\w/-]*$",
             between,
@@ -322,7 +346,7 @@ def stand(
     if raw.concept in _PLAIN:
         return Assertion.AFFIRMED
     if raw.concept == "treatment" and (
-        sentence.section == "allergies" or _AVERSE.search(text[max(sentence.start, raw.start - 90) : raw.start])
+        sentence.section == "allergies" or _is_averse(text[max(sentence.start, raw.start - 90) : raw.start])
     ):
         return None
     if raw.concept == "disease" and any(
@@ -349,6 +373,12 @@ def stand(
         if hedge.value in says:
             return hedge
     return base or _now_or_past(text, raw, reaches, sentence, default, operative=operative)
+
+
+def _is_averse(before: str) -> bool:
+    """Whether the words before a drug tell that it must not be taken."""
+    averse = _AVERSE.search(before)
+    return averse is not None and not _TAKES.search(before, averse.start())
 
 
 def _outright(text: str, raw: Raw) -> Assertion | None:
@@ -489,7 +519,8 @@ def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
         len(text[reach.end : raw.start].split()) if reach.end <= raw.start else len(text[raw.end : reach.start].split())
     )
     if reach.cue.says == Assertion.NEGATED:
-        return reach.end <= raw.start and near <= 3
+        # "did not obtain any MRIs or x-rays"
+        return reach.end <= raw.start and near <= (7 if _LISTED.search(text[reach.end : raw.start]) else 3)
     if reach.cue.says == Assertion.HYPOTHETICAL:
         word = text[reach.start : reach.end]
         return bool(reach.cue.concepts) and "discuss" not in word and "referred" not in word

@@ -95,20 +95,23 @@ class Extractor:
         out = []
         elsewhere = _elsewhere(reading.spans)
         purposes: dict[int, list[Raw]] = {}
+        for_another: set[str] = set()
         for raw in reading.spans:
             if raw.concept in ("unrelated", "part"):
                 purposes.setdefault(raw.sentence, []).append(raw)
         for raw in reading.spans:
             if raw.concept not in self._reported or raw.concept == "level":
                 continue
-            if raw.sentence in elsewhere and (raw.concept == "imaging" or raw.key == "mechanism/degenerative"):
+            study = raw.concept == "imaging" and raw.key != _OF_ALL_BONES
+            if raw.sentence in elsewhere and (study or raw.key == "mechanism/degenerative"):
                 continue
-            if gate.closed(raw, raw.start, raw.end) or (raw.concept == "imaging" and gate.elsewhere(raw.sentence)):
+            if gate.closed(raw, raw.start, raw.end) or (study and gate.elsewhere(raw.sentence)):
                 continue
             sentence = reading.layout.sentences[raw.sentence]
             if raw.concept == "treatment" and is_for_another(
                 reading.text, raw, sentence, purposes.get(raw.sentence, ())
             ):
+                for_another.add(reading.text[raw.start : raw.end])
                 continue
             assertion = self._stand(reading, kind, raw, raw, base=None)
             if raw.concept == "treatment" and assertion is Assertion.HYPOTHETICAL and gate.astray_plan(raw.sentence):
@@ -117,7 +120,8 @@ class Extractor:
                 out.append(
                     Fact(raw.concept, raw.value, raw.start, raw.end, assertion, raw.sentence, heading=raw.heading)
                 )
-        return out
+        # A list of medications repeats what the history says a drug is for.
+        return [f for f in out if not (for_another and _is_listed_again(reading, f, for_another))]
 
     def _paired(self, reading: Reading, kind: Kind, gate: Gate) -> list[Fact]:
         """The facts made of a part and what is said of it."""
@@ -186,8 +190,20 @@ _SECTION_SAYS = {
 }
 
 
+_OF_ALL_BONES = "imaging/bone_scan"
+"""The study that sees the spine wherever the pain is."""
+
 _NAMED = frozenset({"disease", "finding", "neuro"})
 """Concepts whose words are spoken for: no suggestion is made of them."""
+
+
+def _is_listed_again(reading: Reading, fact: Fact, for_another: Set[str]) -> bool:
+    """Whether `fact` is a drug of the list of medications that the note elsewhere says is for something else."""
+    return (
+        fact.concept == "treatment"
+        and reading.layout.sentences[fact.sentence].section == "medications"
+        and reading.text[fact.start : fact.end] in for_another
+    )
 
 
 def _elsewhere(spans: Sequence[Raw]) -> frozenset[int]:

@@ -21,6 +21,11 @@ _WITH = re.compile(
 _SPINE = re.compile(
     r"\b(?:back|neck|spin\w+|backache|lumb\w+|cervic\w+|thoracic|radic\w+|sciatic\w*|dis[ck]s?|facet\w*|legs?|arms?|nerve pain|spasms?|myelopath\w+|stenosis)\b",
 )
+# "Stopped naproxen because of stomach upset": what it did, not what it was for.
+_BECAUSE = re.compile(r"\b(?:because of|due to|secondary to|on account of)\b")
+_STOPPED = re.compile(
+    r"\b(?:stop\w*|quit|discontinu\w*|held|d/?c'?e?d|intoleran\w+|unable to (?:take|tolerate)|(?:can|could)(?:not|n't| not) (?:take|tolerate))\b",
+)
 _ALSO = 30
 """Characters after a complaint in which the back may still be named beside it: "for her knee and low back pain"."""
 
@@ -32,7 +37,10 @@ def is_for_another(text: str, raw: Raw, sentence: Sentence, spans: Iterable[Raw]
             continue
         if raw.end <= other.start:
             near = text[raw.end : min(other.end + _ALSO, sentence.end)]
-            if _FOR.match(text[raw.end : other.start]) and not _SPINE.search(near):
+            between = text[raw.end : other.start]
+            if _BECAUSE.search(between) and _STOPPED.search(text[sentence.start : other.start]):
+                continue
+            if _FOR.match(between) and not _SPINE.search(near):
                 return True
         elif (
             other.end <= raw.start
