@@ -101,6 +101,14 @@ def test_pairs(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
         ("SLR -ve, canal stenosis +ve at L4-5.", {neuro("nerve_tension_sign", "negated")}),
         ("No ankle reflexes.", {neuro("reflex_change")}),
         (
+            "A negative straight leg raise, 5/5 strength and normal sensation.",
+            {
+                neuro("nerve_tension_sign", "negated"),
+                neuro("motor_deficit", "negated"),
+                neuro("sensory_deficit", "negated"),
+            },
+        ),
+        (
             "SLR is positive on the right at 50 degrees and negative on the left.",
             {neuro("nerve_tension_sign"), neuro("nerve_tension_sign", "negated")},
         ),
@@ -412,6 +420,8 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
             {("imaging", "mri", "negated"), ("imaging", "xray", "negated")},
         ),
         ("She refuses an MRI of her neck.", {("imaging", "mri", "negated")}),
+        ("Repeat MRI of the neck in six weeks.", {("imaging", "mri", "hypothetical")}),
+        ("She had an MRI of the neck in two days.", {("imaging", "mri", "affirmed")}),
         ("We do not have the MRI of the neck to look at.", {("imaging", "mri", "affirmed")}),
         ("He has had testicular cancer; a recent bone scan was clear.", {("imaging", "bone_scan", "affirmed")}),
     ],
@@ -488,6 +498,10 @@ def test_diseases_causes_and_drugs(analyzer: Analyzer, text: str, expected: set[
         ("He stopped naproxen because of abdominal pain.", {("treatment", "nsaid", "affirmed")}),
         ("She is allergic to codeine and takes tramadol.", {("treatment", "opioid", "affirmed")}),
         ("Allergic to codeine and tramadol.", set()),
+        (
+            "Naproxen for backache, gabapentin for neuropathy, zolpidem for sleep.",
+            {("treatment", "nsaid", "affirmed"), ("treatment", "neuropathic_agent", "affirmed")},
+        ),
         (
             "PLAN: The options are continued bracing, with the addition of an epidural steroid injection.",
             {("treatment", "brace", "affirmed"), ("treatment", "injection", "hypothetical")},

@@ -105,6 +105,11 @@ _ORDER = re.compile(
     r"(?:[\w/-]+(?:\s+[\w/-]+)?\s*(?:,|and|&|\+|,\s*and)\s*(?:(?:an?|the|new|some|plain)\s+)?(?:(?:lumbar|cervical|thoracic|flexion|extension)[\s/-]+)*)?$",
 )
 _LISTED = re.compile(r"\b(?:or|nor)\s+(?:any\s+)?$")
+# "Repeat MRI in six weeks"
+_IN_WEEKS = re.compile(
+    r"(?:\s+of the [a-z ]{3,25}?)?\s+in\s+(?:(?:about|approximately|another|the next)\s+)?(?:\d{1,2}|an?|one|two|three|four|six|eight|twelve)(?:\s*(?:-|to|or)\s*\w+)?\s+(?:days?|weeks?|wks?|months?|years?)\b(?! of)",
+)
+_WAS_DONE = re.compile(r"\b(?:had|has|have|underwent|was|were|got|received|obtained)\b[^.;\n]{0,40}$")
 _SHOWED = re.compile(r"\b(?:show\w*|reveal\w*|demonstrat\w+|results?|findings?|report)\b")
 # A treatment told of as gone through or going on, in a plan too.
 _TRIED = re.compile(
@@ -357,6 +362,8 @@ def stand(
         return Assertion.AFFIRMED
     if raw.concept in _ORDERABLE and "uncertain" in says and "negated" not in says:
         return Assertion.HYPOTHETICAL
+    if risk and raw.key == "surgery/instrumentation" and "hardware" in text[raw.start : raw.end]:
+        return None  # "hardware failure" is no operation that is planned
     if risk and (raw.concept in ("finding", "neuro", "surgery") or raw.key == "disease/other_infection"):
         return Assertion.HYPOTHETICAL
     if (
@@ -391,6 +398,8 @@ def _outright(text: str, raw: Raw) -> Assertion | None:
         if _ORDER.search(text[max(0, raw.start - 80) : raw.start]):
             return Assertion.HYPOTHETICAL
         if to_come and not _SHOWED.search(text[raw.end : to_come.end() + 40].split(". ")[0]):
+            return Assertion.HYPOTHETICAL
+        if _IN_WEEKS.match(text, raw.end) and not _WAS_DONE.search(before):
             return Assertion.HYPOTHETICAL
         return Assertion.HYPOTHETICAL if _NOT_YET.search(before) else None
     if raw.concept not in ("finding", "neuro", "disease", "symptom"):

@@ -31,7 +31,7 @@ _COPULA = re.compile(
     r"with|has|have|had|exhibits?|reveals?|revealed|noted|found|seen|reads?|becomes?|became)\b|[:=]",
 )
 _BARRIER = re.compile(
-    r"[;]|\b(?:but|however|although|though|whereas|while|except)\b|\bno evidence\b|\band (?:this|these|it|there|he|she)\b"
+    r"[;]|\b(?:but|however|although|though|whereas|while|except|until)\b|\bno evidence\b|\band (?:this|these|it|there|he|she)\b"
     r"|\band (?:the|a|an|his|her) (?:\w+ ){1,3}?(?:is|are|was|were|shows?|has|have|causes?|caused)\b",
 )
 # "and" alone joins two things said; it does not say the second of the part before it.

@@ -10,7 +10,7 @@ from notegap.extract.pipeline import Raw
 
 # From the treatment to what it is for: "amitriptyline at night for treatment of her migraines".
 _FOR = re.compile(
-    r"^[^.;\n]{0,60}?\b(?:(?:for|to (?:treat|control|prevent|manage|help)|because of|due to|secondary to|on account of)\b(?:[\s,]+[\w'-]+){0,5}"
+    r"^(?:(?!\bfor\b)[^.;\n]){0,60}?\b(?:(?:for|to (?:treat|control|prevent|manage|help)|because of|due to|secondary to|on account of)\b(?:[\s,]+(?!for\b)[\w'-]+){0,5}"
     r"|(?:in|into|to|of|on|over)(?: (?:the|his|her|both|left|right|bilateral)){1,2})\s*$",
 )
 # From what it is for to the treatment: "her migraines are treated with amitriptyline", "asthma, on prednisone".
