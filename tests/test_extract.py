@@ -48,6 +48,14 @@ def test_other_parts_of_the_body_have_no_spinal_findings(analyzer: Analyzer, tex
     assert facts(analyzer, text, "finding", "ligament") == set()
 
 
+def test_a_note_about_another_part_of_the_body_has_no_spinal_studies(analyzer: Analyzer) -> None:
+    knees = "The left knee is stiff. The right knee is swollen. Both knees are tender. The patella is stable. "
+    assert (
+        facts(analyzer, f"{knees}She was seen. She is well. An MRI was normal. She went home. She works.", "imaging")
+        == set()
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

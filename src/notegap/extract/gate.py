@@ -175,7 +175,7 @@ class Gate:
                 return False
             if near in self.other:
                 return True
-        return False
+        return self._mostly_elsewhere
 
 
 def unnamed(key: str, words: str) -> bool:
