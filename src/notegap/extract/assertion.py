@@ -91,6 +91,12 @@ _NOT_YET = re.compile(
 _MADE_SURE = re.compile(r"\b(?:sure|certain|ensur\w+|confirm)\b.*\b(?:was|were|had|did)\b")
 _NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|were) (?:none|no)|nothing was)\b")
 _IF = re.compile(r"^(?:if|unless|in case(?: of)?)$")
+# "He ordered an MRI of her back": told of someone else, the study has been done since.
+_ORDERED_BY = re.compile(
+    r"\b(?:s?he|they|dr\.? \w+|doctor|physician|chiropractor|provider|surgeon|pcp|neurologist|\w+iatrist|specialist) (?:then |also |had |has )?ordered (?:(?:an?|the|some|new|another|plain|her|his)\s+){0,2}(?:\w+\s+){0,2}$",
+)
+# What is to be had is the paper, not the study: "we will obtain the report of her MRI".
+_PAPER = re.compile(r"\b(?:reports?|results?|cop(?:y|ies)|records?|update|readings?)\b")
 _AWAITED = re.compile(
     r"\b(?:pending|until|once|awaiting|await|waiting for|before|when we (?:have|get|obtain))\b[^.;]{0,30}$",
 )
@@ -124,7 +130,7 @@ _RELATIVE = re.compile(
 _NEXT_CLAUSE = re.compile(
     r"\b(?:and|but|so)\s+(?:i|we|he|she|they)\s+(?:(?!or\b|nor\b)\w+)",
 )
-_NEXT_ACT = re.compile(r"\band\s+(?:to|then|also)\b")
+_NEXT_ACT = re.compile(r"\band\s+(?:to|then|also|i|we)\b")
 _ASIDE = re.compile(
     r",\s*(?:however|though|in fact|of note|again|at this time|at present|currently|today|otherwise)\s*,"
 )
@@ -135,6 +141,7 @@ _NO_CHANGE = re.compile(r"\b(?:no|without|any|denies|denied)\s+(?:(?:new|recent|
 _ANSWERED = re.compile(
     r"\s*(?:[:=?]|\s-)[\s,]*(?:(?P<no>no|none|nil|n|neg(?:ative)?|absent|denie[sd])|(?P<yes>yes|y|pos(?:itive)?|present))\s*(?=[.,;\n|/]|\s{2}|$)",
 )
+_ABSENT = re.compile(r"\babsent$")
 _PRESENT = re.compile(r"\b(?:is|are|has|presents?|now|today|will|reports?|shows?|complains?)\b")
 # An operation someone has come for has not been done yet.
 _COME_FOR = re.compile(
@@ -222,6 +229,8 @@ def reaching(text: str, raw: Raw, stops: Sequence[tuple[int, int]]) -> list[Reac
             and _cut_off(text, raw, reach)
         ):
             continue
+        if cue.says == Assertion.FAMILY and raw.concept == "treatment":
+            continue  # "her daughter gives her the ibuprofen"
         if cue.says == Assertion.FAMILY and reach.end <= raw.start and _TOLD_BY.search(text[reach.end : raw.start]):
             continue
         if reach.start >= raw.end and _in_an_aside(text[raw.end : reach.start]):
@@ -294,8 +303,10 @@ def _cut_off(text: str, raw: Raw, reach: Reach) -> bool:
         return bool(verb) and not _LIST_WORD.search(segment) and not _LIST_WORD.search(text[reach.start : reach.end])
     between = text[raw.end : reach.start]
     if reach.start >= raw.end:
-        if re.search(r"\b(?:and|but)\s+$", between) and reach.cue.direction == "both":
-            return True  # "2+ at the knees and absent at the ankles"
+        if re.search(r"\b(?:and|but)\s+$", between) and (
+            reach.cue.direction == "both" or (raw.concept == "neuro" and _ABSENT.search(text[reach.start : reach.end]))
+        ):
+            return True  # "2+ at the knees and absent at the ankles", "reduced at the knee and was absent at the toes"
         if reach.cue.says == Assertion.NEGATED:
             if _OWN_SUBJECT.search(between) and _ONE_WAS.match(text[reach.start : reach.end]):
                 return True
@@ -334,7 +345,7 @@ def stand(
     `risk`: the sentence names the risks of a procedure (LABELS 21).
     `base` is what the words themselves say: "sensation intact" is a negated deficit before any cue.
     """
-    outright = _outright(text, raw)
+    outright = _outright(text, raw, sentence)
     if outright is not None:
         return outright
     if raw.concept == "mechanism" and any(r.cue.says == "hypothetical" for r in reaches):
@@ -388,12 +399,14 @@ def _is_averse(before: str) -> bool:
     return averse is not None and not _TAKES.search(before, averse.start())
 
 
-def _outright(text: str, raw: Raw) -> Assertion | None:
+def _outright(text: str, raw: Raw, sentence: Sentence) -> Assertion | None:
     """What the words right beside `raw` settle, whatever cue is about: a form's answer, a study's result."""
     before = text[max(0, raw.start - 50) : raw.start]
     if raw.concept == "imaging":
         if _has_result(text, raw):
             return Assertion.HYPOTHETICAL if _AWAITED.search(before) else Assertion.AFFIRMED
+        if sentence.section in _TOLD and _ORDERED_BY.search(text[max(sentence.start, raw.start - 80) : raw.start]):
+            return Assertion.AFFIRMED
         to_come = _TO_COME.match(text, raw.end)
         if _ORDER.search(text[max(0, raw.start - 80) : raw.start]):
             return Assertion.HYPOTHETICAL
@@ -532,7 +545,12 @@ def _about_study(text: str, raw: Raw, reach: Reach) -> bool:
         return reach.end <= raw.start and near <= (7 if _LISTED.search(text[reach.end : raw.start]) else 3)
     if reach.cue.says == Assertion.HYPOTHETICAL:
         word = text[reach.start : reach.end]
-        return bool(reach.cue.concepts) and "discuss" not in word and "referred" not in word
+        return (
+            bool(reach.cue.concepts)
+            and "discuss" not in word
+            and "referred" not in word
+            and not (reach.end <= raw.start and _PAPER.search(text[reach.end : raw.start]))
+        )
     return True
 
 

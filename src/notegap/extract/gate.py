@@ -45,7 +45,7 @@ _CLAIMED = frozenset(
         "fracture", "dislocation", "subluxation", "mass", "bone_erosion", "osteophyte", "marrow_signal_change",
         "destructive_lesion", "fluid_collection", "osteomyelitis", "ligament_tear", "ligament_laxity", "ligament_signal_change",
     )
-) | {"ligament/unspecified"}  # fmt: skip
+) | {"ligament/unspecified", "mechanism/postsurgical"}  # fmt: skip
 _OWN_WORDS = re.compile(
     r"dis[ck]|spin|spond|verteb|cervic|lumb|thorac|sacr|foramin|foramen|thecal|root|facet|flav|\bcord\b|\b[clts]-?\d|burst|wedg|chance|endplate|kypho|scolio|lamin|pedic|interbody|corpect|uncinate|lateral mass|\b(?:acdf|[tpaxlo]lif|accf|pcdf|acd)s?\b",
 )

@@ -18,6 +18,8 @@ _WITH = re.compile(
     r"^[\s,]*(?:(?:pain|arthritis|oa|djd|surgery|replacement|arthroplasty|injury|sprain|strain|attacks?|flares?|symptoms?|which|is|are|was|were|has|have|been|currently|now|well)[\s,]+){0,4}"
     r"(?:(?:treated|managed|controlled|relieved|helped)\s+(?:with|by|on)|on|takes?|taking|uses?|using|requir\w+|receiv\w+)\s+(?:[\w'-]+\s+){0,3}$",
 )
+# "Oxycodone 30 mg with Lunesta 3 mg for sleep": the purpose is the nearer drug's.
+_NEARER = re.compile(r"(?:,|\bwith\b|\bplus\b)\s+[a-z][\w-]+ \d[\d./]* ?(?:mg|mcg|g|ml)\b")
 _SPINE = re.compile(
     r"\b(?:back|neck|spin\w+|backache|lumb\w+|cervic\w+|thoracic|radic\w+|sciatic\w*|dis[ck]s?|facet\w*|legs?|arms?|nerve pain|spasms?|myelopath\w+|stenosis)\b",
 )
@@ -40,7 +42,7 @@ def is_for_another(text: str, raw: Raw, sentence: Sentence, spans: Iterable[Raw]
             between = text[raw.end : other.start]
             if _BECAUSE.search(between) and _STOPPED.search(text[sentence.start : other.start]):
                 continue
-            if _FOR.match(between) and not _SPINE.search(near):
+            if _FOR.match(between) and not _NEARER.search(between) and not _SPINE.search(near):
                 return True
         elif (
             other.end <= raw.start

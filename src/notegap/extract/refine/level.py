@@ -31,21 +31,21 @@ _SPINAL_WORD = r"(?:dis[ck]|levels?|vertebra|bod(?:y|ies)|compression|burst|wedg
 _APART = rf" (?=\d\s?-\s?(?:\d|[STLst]))| (?=\d\s?/\s?(?:\d\s{_SPINAL_WORD}|[STL] ?\d))| (?=\d{{1,2}}\s(?:vertebra|compression|burst|wedge|fracture|pedicle|lamina|spinous))"
 _ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-|{_APART}|)(?P<number>\d{{1,2}})"
 _START = re.compile(
-    rf"(?<![A-Za-z0-9.])(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)"
+    rf"(?:(?<![A-Za-z0-9.])|(?:(?<=\b[Aa]t)|(?<=\b[Oo]f))(?=[A-Z]\d))(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)"
 )
 _NEXT = re.compile(
-    rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?:to|through|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?:the\s+)?|\s?)"
+    rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?:to|through|though|thorugh|thourgh|throught|throug|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?:the\s+)?|\s?)"
     rf"(?:(?P<letter>{_LETTER})(?P<gap>-| (?=\d\b)|))?(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b))"
 )
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
 
 # What may stand around a level, in lower case unless the capitals tell.
 _ROOT_AFTER = re.compile(
-    r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[clts]\d\)?|left|right|bilateral(?:ly)?|exiting|traversing|spinal|through [a-z]?\d)\s+)*"
-    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|(?:medial|lateral) branch|(?:posterior |dorsal |ventral )?(?:primary )?ram(?:us|i)\b|dorsal root|drgs?\b|pals(?:y|ies)|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)"
+    r"^[\s,()]*(?:(?:and|or|the|versus|vs\.?|[clts]\d\)?|left|right|bilateral(?:ly)?|exit(?:ing)?|traversing|spinal|through [a-z]?\d)\s+)*"
+    r"(?:n[er]\w{0,4}ves?\b|n\w{2,6} ro+[ts]{1,3}\b|(?:nerve )?ro+ts?\b|(?:nerve )?roost\b|radicul|dermat|myotom|distribution|innervat|sensory|motor|selective|transforaminal block|pattern|(?:medial|lateral) branch|radio-?frequency|rhizotom|rfa\b|rftc\b|(?:posterior |dorsal |ventral )?(?:primary )?ram(?:us|i)\b|dorsal root|drgs?\b|pals(?:y|ies)|transforaminal|epidurogram|weakness|sensation|numbness|reflex|strength)"
 )
 _ROOT_BEFORE = re.compile(
-    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|drgs?)\s*(?:of|at|from|in|:|,|the|right|left|\()*\s*$"
+    r"(?:roots?|nerves?|dermatomes?|myotomes?|dermatomal|radiculopathy|distribution|radiculitis|(?:medial|lateral) branch(?:es)?|ram(?:us|i)|drgs?)\s*(?:(?:of|at|from|in|:|,|right|left|\()\s*)*(?:(?<=of )the\s+)?$"
 )
 _MUSCLE_BEFORE = re.compile(
     r"\b(?:biceps|triceps|brachioradialis|deltoids?|quadriceps|hamstrings?|gastrocnemius|tibialis \w+|teres \w+|pronator \w+|extensor \w+|flexor \w+|intrinsics?|interossei|iliopsoas|ehl|apb|fdi|jerks?|kj|aj|reflex(?:es)?|patellar|achilles)\s*[(:,]?\s*$|\b(?:flexion|extension|dorsiflexion|plantarflexion|abduction|flexors?|extensors?)\s*\($"
@@ -64,14 +64,16 @@ _SPINE_NEAR = re.compile(
 _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|dtrs?|reflex\w*)\b[^.;\n]*$"
 )
+_SENSORY_LEVEL = re.compile(r"\bsensory level\b[^.;\n]*$|\bradiculopath(?:y|ies) (?:below|above|at|from|down to)(?: \w+)? $")
 _TOUCH = re.compile(r"\b(?:LT|PP)\b[^.;\n]*$")
 _SEQUENCE_AFTER = re.compile(
     r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|t[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
     r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)"
 )
 _SEQUENCE_BEFORE = re.compile(
-    r"(?:sagittal|axial|coronal|sequences?|weighted|signal|on|low|high|both|bright on|stir|flair|pd|gre|images?|technique:?|increased|decreased|hyperintense|hypointense|intermediate)[\s,:(-]*(?:and\s+)?$"
+    r"(?:sagittal|axial|coronal|sequences?|weighted|signal|on|low|high|both|bright on|stir|flair|pd|gre|images?|technique:?|increased|decreased|(?:hyper|hypo|iso)-?intense|intermediate)[\s,:(-]*(?:and\s+)?$"
 )
+_INTENSE_BEFORE = re.compile(r"(?:hyper|hypo|iso)-?intense (?:on )?$")
 _VERTEBRA_AFTER = re.compile(
     r"^[\s,]*(?:(?:and|or)\s+t?\d+\s+)?(?:vertebra|bod(?:y|ies)|level|spinous|pedicle|lamina|compression|fracture|transverse|superior|inferior|endplate|burst|process|wedg|facet|kyphoplast|vertebroplast|collapse|lesion)"
 )
@@ -171,7 +173,7 @@ def _kind(separator: str) -> str:
         return "dash" if word else "glue"
     if word == "/":
         return "slash"
-    if word.startswith(("to", "thr", "down")):
+    if word.startswith(("to", "th", "down")):
         return "span"
     if word.startswith(("on", "over", "upon", "relative", "with", "in")):
         return "over"
@@ -405,6 +407,8 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         and not _NAMED_BEFORE.search(low_before)
     ):
         return False  # a sugar solution
+    if single and _SENSORY_LEVEL.search(text[max(line_start, start - 160) : start].lower()):
+        return False
     tested = [found.start() for found in (_SENSORIMOTOR.search(low_before), _TOUCH.search(before)) if found]
     if tested and not re.search(r"\b(?:at the level of|fracture|disc|disk|vertebra)", low_before[min(tested) :]):
         return False
@@ -413,7 +417,7 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         seventh = re.search(r"\bC7\b", before)
         moved_on = seventh is not None and _MOVES.match(low_before[seventh.end() :])
         named = _VERTEBRA_AFTER.match(low_after) or moved_on
-        if _SEQUENCE_AFTER.match(low_after) or (_SEQUENCE_BEFORE.search(low_before) and not named):
+        if _INTENSE_BEFORE.search(low_before) or _SEQUENCE_AFTER.match(low_after) or (_SEQUENCE_BEFORE.search(low_before) and not named):
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
             return False
