@@ -93,7 +93,8 @@ _NONE_FOUND = re.compile(r"[^.;\n]{0,40}\b(?:none (?:was|were)|and there (?:was|
 _IF = re.compile(r"^(?:if|unless|in case(?: of)?)$")
 # "He ordered an MRI of her back": told of someone else, the study has been done since.
 _ORDERED_BY = re.compile(
-    r"\b(?:s?he|they|dr\.? \w+|doctor|physician|chiropractor|provider|surgeon|pcp|neurologist|\w+iatrist|specialist) (?:then |also |had |has )?ordered (?:(?:an?|the|some|new|another|plain|her|his)\s+){0,2}(?:\w+\s+){0,2}$",
+    r"\b(?:s?he|they|dr\.? \w+|doctor|physician|chiropractor|provider|surgeon|pcp|neurologist|\w+iatrist|specialist) (?:then |also |had |has )?ordered (?:(?:an?|the|some|new|another|plain|her|his)\s+){0,2}(?:\w+\s+){0,2}$"
+    r"|\b(?:i|we|s?he|they|dr\.? \w+) (?:had |has |have )?(?:referred|sent) (?:him|her|the patient) (?:for|to (?:obtain|get|have)) (?:(?:an?|the|some|new|another|plain)\s+)?(?:\w+\s+){0,2}$",
 )
 # What is to be had is the paper, not the study: "we will obtain the report of her MRI".
 _PAPER = re.compile(r"\b(?:reports?|results?|cop(?:y|ies)|records?|update|readings?)\b")

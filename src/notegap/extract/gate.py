@@ -46,6 +46,11 @@ _CLAIMED = frozenset(
         "destructive_lesion", "fluid_collection", "osteomyelitis", "ligament_tear", "ligament_laxity", "ligament_signal_change",
     )
 ) | {"ligament/unspecified", "mechanism/postsurgical"}  # fmt: skip
+# What brings a spinal disorder about; in a note that nowhere speaks of the spine it brought about something else.
+_CAUSES = frozenset(
+    f"mechanism/{value}"
+    for value in ("degenerative", "congenital", "postsurgical", "inflammatory", "infectious", "neoplastic", "metabolic")
+)
 _OWN_WORDS = re.compile(
     r"dis[ck]|spin|spond|verteb|cervic|lumb|thorac|sacr|foramin|foramen|thecal|root|facet|flav|\bcord\b|\b[clts]-?\d|burst|wedg|chance|endplate|kypho|scolio|lamin|pedic|interbody|corpect|uncinate|lateral mass|\b(?:acdf|[tpaxlo]lif|accf|pcdf|acd)s?\b",
 )
@@ -111,6 +116,8 @@ class Gate:
     def closed(self, raw: Raw, start: int, end: int) -> bool:
         """Whether what `raw` says, in the words from `start` to `end`, belongs to another part of the body."""
         if raw.key in _CLAIMED and raw.sentence in self.claimed:
+            return True
+        if self._no_spine and (raw.concept == "imaging" or raw.key in _CAUSES):
             return True
         if (
             unnamed(raw.key, self._text[start:end])

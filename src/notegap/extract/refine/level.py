@@ -84,7 +84,7 @@ _OTHER_BEFORE = re.compile(
     r"(?:vitamin|vit\.?|free|total|serum|complements?|hepatitis|grade|stage|staged|phase|type|class|classified as(?: an?)?|schedule|factor|clade|figure|table|room|bed|lot|group|model|unit|section|age|ribs?|intercostal|tumou?r|carcinoma|cancer)\s*$"
 )
 _OTHER_AFTER = re.compile(
-    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|w\b|ns\b|lr\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|needles?\b|-?glucose|(?:nss?|rl|water|normal saline|iu|units)\b|\d{3,} ?(?:iu|units|mg|mcg))"
+    r"^\s*(?:esterase|complement|inhibitor|antibod|toxin|w\b|ns\b|lr\b|gallop|sound|normal\b.*murmur|ribs?\b|quadripleg|tetrapleg|parapleg|segment of the liver|receptor|thyro|(?:double[- ]arm(?:ed)? |tapered |cutting ){0,2}needles?\b|-?glucose|(?:nss?|rl|water|normal saline|iu|units)\b|\d{3,} ?(?:iu|units|mg|mcg))"
 )
 _BODIES_AFTER = re.compile(
     r"^\s*(?:(?:and|the)\s+)?(?:(?:vertebral\s+)?bodies|pedicles|spinous processes|transverse processes)"
