@@ -191,6 +191,8 @@ def test_signs_and_short_forms(analyzer: Analyzer, text: str, expected: set[Fact
         ("A high-speed drill was used to remove the osteophytes at C5-6.", {finding("osteophyte")}),
         ("There was no fall and I consider this a spondylolisthesis of L4.", {finding("spondylolisthesis")}),
         ("Can't stand for 2 min. Spondylolisthesis at L4-5.", {finding("spondylolisthesis")}),
+        ("L1 compression fracture with no fragment in the spinal canal.", {finding("compression_fracture")}),
+        ("Wedging fracture of L2.", {finding("compression_fracture")}),
     ],
 )
 def test_denials_end_with_their_clause(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
@@ -432,6 +434,11 @@ def test_plans_and_the_past(analyzer: Analyzer, text: str, expected: set[Fact]) 
         ("She had an MRI of the neck in two days.", {("imaging", "mri", "affirmed")}),
         ("We do not have the MRI of the neck to look at.", {("imaging", "mri", "affirmed")}),
         ("He has had testicular cancer; a recent bone scan was clear.", {("imaging", "bone_scan", "affirmed")}),
+        ("HPI: Dr. Lamb ordered an MRI of her neck in June.", {("imaging", "mri", "affirmed")}),
+        ("HPI: I sent her for a cervical MRI and she is back today.", {("imaging", "mri", "affirmed")}),
+        ("PLAN: We will obtain the report of her lumbar MRI.", {("imaging", "mri", "affirmed")}),
+        ("PLAN: Dr. Lamb ordered an MRI of her neck.", {("imaging", "mri", "hypothetical")}),
+        ("X-rays were taken after the hernia was closed, and the belly was soft. " * 5, set()),
     ],
 )
 def test_studies_ordered(analyzer: Analyzer, text: str, expected: set[Fact]) -> None:
@@ -479,6 +486,23 @@ def test_studies_ordered(analyzer: Analyzer, text: str, expected: set[Fact]) -> 
             {("mechanism", "traumatic", "negated"), ("mechanism", "traumatic", "affirmed")},
         ),
         ("She was in an MVA last week. She noticed no injury then.", {("mechanism", "traumatic", "affirmed")}),
+        # no denial that something happened
+        ("X-rays of the neck were negative for any acute injury. No other injuries.", set()),
+        ("The belly was opened and the wire was pulled back after reaching the end of the cut.", set()),
+        (
+            "HEAD: No evidence of trauma.\nPLAN: Sore neck, no heavy lifting.",
+            {("treatment", "activity_modification", "hypothetical")},
+        ),
+        # a title and a disease
+        ("We waited for Ms. Lark, whose neck hurts.", set()),
+        ("She was treated for MS with an infusion.", {("disease", "multiple_sclerosis", "affirmed")}),
+        # who gives it is not who takes it
+        ("Her daughter hands her the ibuprofen for her back.", {("treatment", "nsaid", "affirmed")}),
+        # a plan that ends where another clause tells of now
+        (
+            "Back pain. She was sent to Dr. Lamb, who has kept her on gabapentin.",
+            {("treatment", "neuropathic_agent", "affirmed")},
+        ),
         # what must not be taken
         ("She is allergic to codeine and intolerant of ibuprofen.", set()),
         ("ALLERGIES:,  SHE IS ALLERGIC TO MOBIC (RASH).", set()),
@@ -499,6 +523,7 @@ def test_diseases_causes_and_drugs(analyzer: Analyzer, text: str, expected: set[
         ("PLAN: The wisdom tooth is inflamed. Start ibuprofen.", set()),
         ("She takes ibuprofen for her knee and low back pain.", {("treatment", "nsaid", "affirmed")}),
         ("Ibuprofen as needed for pain in the left leg.", {("treatment", "nsaid", "affirmed")}),
+        ("Back pain. Takes Norco 5 mg t.i.d. with Ambien 5 mg for sleep.", {("treatment", "opioid", "affirmed")}),
         (
             "HPI: Backache. Amitriptyline at night for her migraines.\nMEDICATIONS: Naproxen, amitriptyline.",
             {("treatment", "nsaid", "affirmed")},
@@ -624,6 +649,9 @@ def test_levels_of_a_fact(analyzer: Analyzer, text: str, value: str, levels: set
         ("lumbar 4-5 and lumbar five-sacral one, cervical 5/6", "L4-L5 L5-S1 C5-C6"),
         ("6.5 x 45 mm screws at L4, 5.5 mm at S1", "L4 S1"),
         ("fusion L4-5 on 05/04/2005, L5-S1 1/2/98", "L4-L5 L5-S1"),
+        ("fused from C4 though C6, from L3 thorugh L5", "C4-C5 C5-C6 L3-L4 L4-L5"),
+        ("bulge seen atL3/L4 level", "L3-L4"),
+        ("radiofrequency ablation from L4 to S1", "L4-L5 L5-S1"),
     ],
 )
 def test_grammars_of_levels(text: str, levels: str) -> None:
@@ -647,6 +675,11 @@ def test_grammars_of_levels(text: str, levels: str) -> None:
         "knee jerk (L3,4) 2+, AJ (S1) absent",
         "C5 palsy",
         "lateral branches of S1, S2 and S3; the dorsal ramus of L5",
+        "the medial branch of the L4, the left S1 exit root",
+        "right L4 and L5 radiofrequency ablation",
+        "a sensory level to pinprick in front at about T6, at the back T8",
+        "a hypointense T1 and T2 lesion",
+        "closed on a C1 tapered needle",
         "cervical 2-3 cm, lumbar 3-4 times",
         "the lower three lumbar levels",
     ],

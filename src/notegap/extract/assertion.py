@@ -81,7 +81,7 @@ _RESULT_AFTER = re.compile(
     r"(?:show|reveal|demonstrat|findings|results|was normal|were normal|is normal|unremarkable|was read|were read|read as|report(?:ed)? (?:as|show)|confirm|suggest|negative|was negative|were negative|was unremarkable|were unremarkable|(?:was|were) reviewed)",
 )
 _RESULT_BEFORE = re.compile(
-    r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|results of|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a)\s+)*$",
+    r"\b(?:review(?:ed|ing)?(?: of)?|on|per|by|following|recent|(?:results?|reports?|copy|copies) (?:of|from)|examination and)\s+(?:(?:the|his|her|their|outside|recent|prior|patient's|today's|own|a|lumbar|cervical|thoracic)\s+)*$",
 )
 # A study that is still awaited has shown nothing, whatever "results" follow it.
 _NOT_YET = re.compile(
