@@ -651,6 +651,8 @@ def test_levels_of_a_fact(analyzer: Analyzer, text: str, value: str, levels: set
         ("fusion L4-5 on 05/04/2005, L5-S1 1/2/98", "L4-L5 L5-S1"),
         ("fused from C4 though C6, from L3 thorugh L5", "C4-C5 C5-C6 L3-L4 L4-L5"),
         ("bulge seen atL3/L4 level", "L3-L4"),
+        ("LT PARACENTRAL PROTRUSION SEEN AT L5-S1 LEVEL, T11 AND 12 VERTEBRAE", "L5-S1 T11 T12"),
+        ("SLIP OF L4 OVER L5, FUSED FROM C3 TO C5, A SCREW IN THE BODY OF T1", "L4-L5 C3-C4 C4-C5 T1"),
         ("radiofrequency ablation from L4 to S1", "L4-L5 L5-S1"),
     ],
 )
@@ -680,6 +682,7 @@ def test_grammars_of_levels(text: str, levels: str) -> None:
         "a sensory level to pinprick in front at about T6, at the back T8",
         "a hypointense T1 and T2 lesion",
         "closed on a C1 tapered needle",
+        "REGULAR RHYTHM WITHOUT MURMUR, S3 OR S4",
         "cervical 2-3 cm, lumbar 3-4 times",
         "the lower three lumbar levels",
     ],

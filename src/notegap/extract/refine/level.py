@@ -27,14 +27,14 @@ _MOST = {"C": 7, "T": 12, "L": 6, "S": 5, "CO": 1}
 
 _LETTER = r"(?:Th|TH|Co|CO|C|T|D|L|S|c|t|d|l|s)"
 # A letter apart from its number ("L 4-5", "T 12 fracture"); "L 4/5" alone may be the strength of the left side.
-_SPINAL_WORD = r"(?:dis[ck]|levels?|vertebra|bod(?:y|ies)|compression|burst|wedge|fracture|pedicle|lamina|spinous|(?:superior|inferior) endplate|facet|bulge|protrusion|hernia|stenosis|inter(?:space|vert)|foram|fusion)"
+_SPINAL_WORD = r"(?i:dis[ck]|levels?|vertebra|bod(?:y|ies)|compression|burst|wedge|fracture|pedicle|lamina|spinous|(?:superior|inferior) endplate|facet|bulge|protrusion|hernia|stenosis|inter(?:space|vert)|foram|fusion)"
 _APART = rf" (?=\d\s?-\s?(?:\d|[STLst]))| (?=\d\s?/\s?(?:\d\s{_SPINAL_WORD}|[STL] ?\d))| (?=\d{{1,2}}\s(?:vertebra|compression|burst|wedge|fracture|pedicle|lamina|spinous))"
 _ATOM = rf"(?P<letter>{_LETTER})(?P<gap>-|{_APART}|)(?P<number>\d{{1,2}})"
 _START = re.compile(
     rf"(?:(?<![A-Za-z0-9.])|(?:(?<=\b[Aa]t)|(?<=\b[Oo]f))(?=[A-Z]\d))(?:{_ATOM}|(?P<occiput>occiput|Occiput|OCCIPUT|Oc|OC|O)(?=\s?(?:-|to|through)\s?C\s?-?\d))(?!\d)(?!\.\d)(?!%)"
 )
 _NEXT = re.compile(
-    rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?:and )?|\s?,\s?(?:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?:to|through|though|thorugh|thourgh|throught|throug|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?:the\s+)?|\s?)"
+    rf"(?P<sep>\s?(?:-|/|_|\\)\s?(?i:and )?|\s?,\s?(?i:and |or )?|\s?[&+]\s?|\s?;\s?(?=\d)|\s+(?i:to|through|though|thorugh|thourgh|throught|throug|thru|thr|and|or|on|over|upon|relative to|with respect to|in relation to|as well as|down to)\s+(?i:the\s+)?|\s?)"
     rf"(?:(?P<letter>{_LETTER})(?P<gap>-| (?=\d\b)|))?(?P<number>\d{{1,2}})(?!\d)(?!\.\d)(?!\s?(?:%|mm|cm|mg|cc|ml|week|month|year|day|hour|x\b|degrees?|views?|pm|am\b))"
 )
 _GLUED = re.compile(r"(?<![A-Za-z0-9.])(?P<letter>[CLcl])(?P<a>\d)(?P<b>\d)(?![\d.%])(?!\s?(?:mm|cm|mg|cc|ml))")
@@ -65,7 +65,8 @@ _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|dtrs?|reflex\w*)\b[^.;\n]*$"
 )
 _SENSORY_LEVEL = re.compile(r"\bsensory level\b[^.;\n]*$|\bradiculopath(?:y|ies) (?:below|above|at|from|down to)(?: \w+)? $")
-_TOUCH = re.compile(r"\b(?:LT|PP)\b[^.;\n]*$")
+# Light touch and pinprick; "LT PARACENTRAL" is the left side.
+_TOUCH = re.compile(r"\b(?:LT|PP)\b(?=\s*[/,&]|\s+(?i:and|is|was|in|at|over|of|to|decreased|reduced|intact|loss)\b)[^.;\n]*$")
 _SEQUENCE_AFTER = re.compile(
     r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|t[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
     r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)"
@@ -78,7 +79,8 @@ _VERTEBRA_AFTER = re.compile(
     r"^[\s,]*(?:(?:and|or)\s+t?\d+\s+)?(?:vertebra|bod(?:y|ies)|level|spinous|pedicle|lamina|compression|fracture|transverse|superior|inferior|endplate|burst|process|wedg|facet|kyphoplast|vertebroplast|collapse|lesion)"
 )
 _HEART = re.compile(
-    r"\b(?:[Hh](?:eart|EART)|cardiac|cardio\w*|murmurs?|gallops?|rhythm|RRR|rrr|auscult\w*|CVS?|regular rate|rubs?|chest)\b|\b(?:no|or|without) (?:an? )?S[34]\b|\bS3 or S4\b"
+    r"\b(?:heart|cardiac|cardio\w*|murmurs?|gallops?|rhythm|rrr|auscult\w*|cvs?|regular rate|rubs?|chest)\b|\b(?:no|or|without) (?:an? )?s[34]\b|\bs3 or s4\b",
+    re.IGNORECASE,
 )
 _OTHER_BEFORE = re.compile(
     r"(?:vitamin|vit\.?|free|total|serum|complements?|hepatitis|grade|stage|staged|phase|type|class|classified as(?: an?)?|schedule|factor|clade|figure|table|room|bed|lot|group|model|unit|section|age|ribs?|intercostal|tumou?r|carcinoma|cancer)\s*$"
@@ -345,11 +347,11 @@ def _read_chain(text: str, match: re.Match[str]) -> tuple[int, tuple[str, ...], 
 
 def _ends_chain(text: str, step: re.Match[str], kind: str, *, spanned: bool) -> bool:
     """Whether the number after `step`'s separator is no further level of the chain."""
-    if kind == "span" and spanned and re.match(r"\s+level\b", text[step.end() : step.end() + 8]):
+    if kind == "span" and spanned and re.match(r"\s+(?i:level)\b", text[step.end() : step.end() + 8]):
         return True  # "from T12-L1 to the S1 level" ends at a level of its own
     if step["letter"]:
         return step["gap"] == " " and kind not in ("dash", "slash")
-    separator = step["sep"]
+    separator = step["sep"].lower()
     if step["number"].startswith("0") or (
         kind in ("span", "over") and re.match(r"\s?/\s?\d", text[step.end() : step.end() + 3])
     ):
@@ -419,7 +421,7 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         named = _VERTEBRA_AFTER.match(low_after) or moved_on
         if _INTENSE_BEFORE.search(low_before) or _SEQUENCE_AFTER.match(low_after) or (_SEQUENCE_BEFORE.search(low_before) and not named):
             return False
-        if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|C7|and)\s*$", before):
+        if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|c7|and)\s*$", low_before):
             return False
     if values == ("S1",) and re.match(r"\s*joint\b", after):
         return False  # "S1 joint" is a slip for "SI joint"
