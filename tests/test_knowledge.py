@@ -162,7 +162,7 @@ FILES = {
     "coding.yaml": CODING,
     "sections.yaml": SECTIONS,
     "abbreviations.yaml": "abbreviations:\n  LBP: low back pain\n",
-    "spelling.yaml": "keep: [coccyx]\n",
+    "spelling.yaml": "keep: [coccyx]\nshort: [canal]\n",
 }
 
 
@@ -272,6 +272,7 @@ def test_models_are_read_as_written(tmp_path: Path) -> None:
     assert (plan.titles, plan.assertions) == (("plan",), {})
     assert knowledge.abbreviations == {"LBP": "low back pain"}
     assert knowledge.spelling_keep == {"coccyx"}
+    assert knowledge.spelling_short == {"canal"}
 
 
 def test_version_follows_the_content(tmp_path: Path) -> None:

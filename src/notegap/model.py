@@ -640,6 +640,7 @@ class Knowledge:
     version: str
     query_templates: tuple[QueryTemplate, ...] = ()
     query_rules: tuple[QueryRule, ...] = ()
+    spelling_short: frozenset[str] = frozenset()
 
     def checklist(self, code: str) -> Checklist | None:
         """The checklist `code` (dotted, upper-case) belongs to, or None when no family covers it."""

@@ -123,7 +123,7 @@ class Pipeline:
     def __init__(self, knowledge: Knowledge) -> None:
         self._medspacy = medspacy = import_medspacy()
         words_of = kept("vocabulary", _written(knowledge), lambda: _vocabulary(knowledge))
-        speller = Speller(*words_of, keep=knowledge.spelling_keep)
+        speller = Speller(*words_of, keep=knowledge.spelling_keep, short=knowledge.spelling_short)
         # A bare vocabulary: the lexical attributes of English cost a second to compute for our terms and serve nothing.
         vocab = Vocab()
         self.tokenizer = Tokenizer(vocab, speller)

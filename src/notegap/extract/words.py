@@ -120,15 +120,31 @@ def edit_distance(a: str, b: str, limit: int) -> int:
     return last[-1]
 
 
+def slips(word: str) -> Iterator[str]:
+    """How a hurried hand writes `word`: two neighbours swapped, a letter left out or doubled; the first is right."""
+    for i in range(1, len(word)):
+        yield word[:i] + word[i + 1 : i + 2] + word[i] + word[i + 2 :]
+        yield word[:i] + word[i + 1 :]
+        yield word[:i] + word[i] + word[i:]
+
+
 class Speller:
     """Gives every word its normal form: folded, and mended when it is a long known word with a typo.
 
     A word of 7 letters or more forgives one edit, of 10 or more two; the first letter must be right, and words in
     `keep` (real words that look like a typo of another) are left alone. `others` are known too, and no typo is
-    mended to one of them: ordinary words ("cleared") have too many neighbours.
+    mended to one of them: ordinary words ("cleared") have too many neighbours. `short` are words of fewer letters of
+    which only slips are mended ("thceal", "bulgge"): another letter would make another word of most.
     """
 
-    def __init__(self, vocabulary: Iterable[str], others: Iterable[str] = (), *, keep: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        vocabulary: Iterable[str],
+        others: Iterable[str] = (),
+        *,
+        keep: Iterable[str] = (),
+        short: Iterable[str] = (),
+    ) -> None:
         vocabulary = frozenset(vocabulary)
         self._known = vocabulary | frozenset(others)
         self._keep = frozenset(fold(w) for w in keep)
@@ -136,6 +152,7 @@ class Speller:
         for word in vocabulary:
             if len(word) >= 7 and word.isalpha():
                 self._long.setdefault((word[0], len(word)), []).append((word, _letters(word)))
+        self._slips = {slip: word for word in sorted(short) for slip in slips(word) if slip not in self._keep}
         self._cache: dict[str, str] = {}
 
     def __call__(self, word: str) -> str:
@@ -154,6 +171,8 @@ class Speller:
 
     def _look_up(self, word: str) -> str:
         norm = fold(word)
+        if norm not in self._known and norm in self._slips:
+            return self._slips[norm]
         if norm in self._known or len(norm) < 7 or not norm.isalpha() or norm in self._keep:
             return norm
         letters = _letters(norm)

@@ -199,6 +199,7 @@ class _Part:
     sections: tuple[SectionRule, ...] = ()
     abbreviations: dict[str, str] = field(default_factory=dict)
     spelling_keep: frozenset[str] = frozenset()
+    spelling_short: frozenset[str] = frozenset()
     query_templates: tuple[QueryTemplate, ...] = ()
     query_rules: tuple[QueryRule, ...] = ()
     uses: tuple[Use, ...] = ()
@@ -304,8 +305,8 @@ def _read_model(name: str, file: _Root, words: Mapping[str, tuple[str, ...]]) ->
             abbreviations, part = _read(file, schema.abbreviations)
             return replace(part, abbreviations=abbreviations)
         case _:
-            keep, part = _read(file, schema.spelling)
-            return replace(part, spelling_keep=keep)
+            (keep, short), part = _read(file, schema.spelling)
+            return replace(part, spelling_keep=keep, spelling_short=short)
 
 
 def _read(
@@ -341,6 +342,7 @@ def _append(left: _Part, right: _Part) -> _Part:
         sections=left.sections + right.sections,
         abbreviations={**left.abbreviations, **right.abbreviations},
         spelling_keep=left.spelling_keep | right.spelling_keep,
+        spelling_short=left.spelling_short | right.spelling_short,
         query_templates=left.query_templates + right.query_templates,
         query_rules=left.query_rules + right.query_rules,
         uses=left.uses + right.uses,
@@ -425,6 +427,7 @@ def _freeze(part: _Part) -> Knowledge:
         sections=part.sections,
         abbreviations=MappingProxyType(part.abbreviations),
         spelling_keep=part.spelling_keep,
+        spelling_short=part.spelling_short,
         query_templates=tuple(sorted(part.query_templates, key=lambda template: template.id)),
         query_rules=tuple(sorted(part.query_rules, key=lambda rule: rule.id)),
         cue_examples=part.cue_examples,

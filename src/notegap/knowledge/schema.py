@@ -573,10 +573,10 @@ def abbreviations(view: View) -> dict[str, str]:
     return {short: text(long) for short, long in entries(fields["abbreviations"]).items()}
 
 
-def spelling(view: View) -> frozenset[str]:
-    """models/spelling.yaml."""
-    fields = mapping(view, required=("keep",))
-    return frozenset(texts(fields["keep"]))
+def spelling(view: View) -> tuple[frozenset[str], frozenset[str]]:
+    """models/spelling.yaml: the words never mended, the short words whose slips are."""
+    fields = mapping(view, required=("keep",), optional=("short",))
+    return frozenset(texts(fields["keep"])), frozenset(texts(fields["short"]) if "short" in fields else ())
 
 
 # ── wording ─────────────────────────────────────────────────────────────────────────────────────
