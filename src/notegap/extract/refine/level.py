@@ -64,9 +64,13 @@ _SPINE_NEAR = re.compile(
 _SENSORIMOTOR = re.compile(
     r"\b(?:sensation|sensory|light touch|pin ?prick|motor|strength|power|dermatom\w*|myotom\w*|dtrs?|reflex\w*)\b[^.;\n]*$"
 )
-_SENSORY_LEVEL = re.compile(r"\bsensory level\b[^.;\n]*$|\bradiculopath(?:y|ies) (?:below|above|at|from|down to)(?: \w+)? $")
+_SENSORY_LEVEL = re.compile(
+    r"\bsensory level\b[^.;\n]*$|\bradiculopath(?:y|ies) (?:below|above|at|from|down to)(?: \w+)? $"
+)
 # Light touch and pinprick; "LT PARACENTRAL" is the left side.
-_TOUCH = re.compile(r"\b(?:LT|PP)\b(?=\s*[/,&]|\s+(?i:and|is|was|in|at|over|of|to|decreased|reduced|intact|loss)\b)[^.;\n]*$")
+_TOUCH = re.compile(
+    r"\b(?:LT|PP)\b(?=\s*[/,&]|\s+(?i:and|is|was|in|at|over|of|to|decreased|reduced|intact|loss)\b)[^.;\n]*$"
+)
 _SEQUENCE_AFTER = re.compile(
     r"^[\s,/-]*(?:(?:and|or|the|sagittal|axial|coronal|fat|t[12])[\s,/-]+)*(?:-?weight|w\b|wi\b|sequences?|signal|hyper-?intens|hypo-?intens|iso-?intens|images?|imaging"
     r"|fse\b|fs\b|tse\b|stir|flair|gre\b|relax|bright|dark|fluid|prolong|sagittal|axial|coronal|with (?:and|fat)|without|pre-?contrast|post-?contrast|marrow|cord signal|gadolin|edema|change|spin)"
@@ -419,7 +423,11 @@ def _is_level(text: str, start: int, end: int, values: tuple[str, ...], *, singl
         seventh = re.search(r"\bC7\b", before)
         moved_on = seventh is not None and _MOVES.match(low_before[seventh.end() :])
         named = _VERTEBRA_AFTER.match(low_after) or moved_on
-        if _INTENSE_BEFORE.search(low_before) or _SEQUENCE_AFTER.match(low_after) or (_SEQUENCE_BEFORE.search(low_before) and not named):
+        if (
+            _INTENSE_BEFORE.search(low_before)
+            or _SEQUENCE_AFTER.match(low_after)
+            or (_SEQUENCE_BEFORE.search(low_before) and not named)
+        ):
             return False
         if single and not named and not re.search(r"\b(?:at|of|through|to|from|between|level|c7|and)\s*$", low_before):
             return False
