@@ -699,7 +699,7 @@ def test_no_word_of_a_note_is_left(analyzer: Analyzer, tmp_path: Path, caplog: p
         "OUTBOX_SECRETS": secret,
     }
     text = f"{CANARY} has {TEXT} {CANARY}"
-    sent = (
+    messages = (
         mdm("1", text),
         mdm("2", f"{text} \x81"),
         mdm("3", obx=f"OBX|1|RP|1||{CANARY}||||||F\r"),
@@ -709,7 +709,7 @@ def test_no_word_of_a_note_is_left(analyzer: Analyzer, tmp_path: Path, caplog: p
         f"{CANARY} is no message",
     )
     # Four digits stand in a hash now and then.
-    sent = tuple(message.replace("4711", "MRN-4711-Q") for message in sent)
+    sent = tuple(message.replace("4711", "MRN-4711-Q") for message in messages)
     for name, variables in (("default", {}), ("handing on", handing_on)):
         with served(analyzer, f"sqlite:///{tmp_path / f'{name}.sqlite3'}", AUDIT_KEYS=KEYS, **variables) as made:
             answers = [str(answer) for answer in made.send(*sent)] + [made.post(message).text for message in sent]

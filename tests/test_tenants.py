@@ -156,7 +156,7 @@ def test_the_whole_is_kept_when_it_is_told_to(analyzer: Analyzer, database_url: 
 
 def test_a_note_is_found_again_and_deleted(analyzer: Analyzer, database_url: str) -> None:
     variables = {"NOTEGAP_STORE": "full", "NOTEGAP_DATABASE_KEYS": KEYS}
-    named = {"params": {"note": NOTE["id"]}}
+    named = {"note": str(NOTE["id"])}
     with service(analyzer, database_url, **variables) as (client, keys):
         one, two = (
             {"Authorization": f"Bearer {keys.add('c', role='admin', tenant=tenant)[1]}"} for tenant in ("one", "two")
@@ -170,7 +170,7 @@ def test_a_note_is_found_again_and_deleted(analyzer: Analyzer, database_url: str
         theirs = client.post("/v1/check", json=NOTE, headers=two).headers["notegap-report-id"]
 
         def found(headers: dict[str, str]) -> list[str]:
-            answer = client.get("/v1/reports", headers=headers, **named)
+            answer = client.get("/v1/reports", headers=headers, params=named)
             return [each["id"] for each in answer.json()["reports"]]
 
         assert found(one) == [asked, kept]
@@ -186,7 +186,7 @@ def test_a_note_is_found_again_and_deleted(analyzer: Analyzer, database_url: str
         assert found(one) == [asked]
     # What is not kept is not said not to be there.
     with service(analyzer, database_url, NOTEGAP_STORE="reports") as (client, _):
-        assert client.get("/v1/reports", headers=one, **named).status_code == 409
+        assert client.get("/v1/reports", headers=one, params=named).status_code == 409
         assert client.post("/v1/check", json=NOTE, headers=one).headers["notegap-report-id"]
     with service(analyzer, database_url) as (client, _):
         assert "notegap-report-id" not in client.post("/v1/check", json=NOTE, headers=one).headers
