@@ -385,3 +385,38 @@ def test_ids_that_repeat_and_that_sql_would_misread(tmp_path: Path) -> None:
         writer.add(simple(1, open_=True, id=strange))
         writer.add(simple(2, open_=True, id=strange))
     assert pq.read_table(out)["change"].to_pylist() == ["unchanged", "unchanged"]
+
+
+def test_an_item_is_gone_once_and_only_where_no_note_of_its_id_has_it_open(tmp_path: Path) -> None:
+    """The table, the database and what is said count the same where ids repeat and notes are copies."""
+    baseline = tmp_path / "last.parquet"
+    with TableWriter([baseline]) as writer:
+        writer.add(note(1, item("missing"), item("missing", name="basis"), item("vague", name="onset")))
+        writer.add(note(2, item("missing")))
+    now = [
+        # Two notes are called n1: the second has the region open, neither has the basis.
+        note(1, item("met"), item("met", name="basis"), item("missing", name="onset")),
+        replace(note(2, item("missing"), item("met", name="basis")), id="n1"),
+        replace(note(3, item("missing")), id="n2"),
+        replace(note(4, item("missing"), item("met", name="basis")), id="n1", duplicate_of=2),
+        replace(note(5, item("missing")), id="n9", duplicate_of=3),
+    ]
+    outs, said = [tmp_path / "now.parquet", tmp_path / "now.duckdb"], list[str]()
+    with TableWriter(outs, OutOptions(baseline=baseline, say=said.append)) as writer:
+        for each in now:
+            writer.add(each)
+    rows = pq.read_table(outs[0]).to_pylist()
+    assert [(row["row"], row["item"], row["change"]) for row in rows] == [
+        (1, "region", ""),
+        (1, "basis", "gone"),
+        (1, "onset", "unchanged"),
+        (2, "region", "unchanged"),
+        (2, "basis", ""),
+        (3, "region", "unchanged"),
+        (4, "region", ""),
+        (4, "basis", ""),
+        (5, "region", ""),
+    ]
+    assert said == ["open items since the baseline: 0 new, 1 gone, 3 unchanged"]
+    with duckdb.connect(str(outs[1]), read_only=True) as connection:
+        assert connection.execute("SELECT note_id, item, fate FROM gone").fetchall() == [("n1", "basis", "met")]

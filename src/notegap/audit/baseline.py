@@ -38,15 +38,29 @@ class Baseline:
         self._connection = self._opened.__enter__()
         try:
             check_audit(self._connection, path, self._relation, _NEEDED)
+            # An item that was open only in a copy was not counted: it can be known again, but not be gone.
             self._connection.execute(
-                f"CREATE TABLE open_then AS SELECT DISTINCT note_id, finding_id FROM {self._relation} WHERE {OPEN}"
+                f"""CREATE TABLE open_then AS SELECT note_id, finding_id, bool_or(duplicate_of IS NULL) AS counted
+                FROM {self._relation} WHERE {OPEN} GROUP BY note_id, finding_id"""
             )
         except BaseException:
             self.close()
             raise
 
+    def settle(self, table: Path) -> None:
+        """Find what is gone in the whole table of this audit: of notes with the same id, any may have the item open."""
+        self._connection.execute(
+            f"""CREATE TABLE gone_now AS SELECT note_id, finding_id,
+                min("row") FILTER (duplicate_of IS NULL) AS "row"
+            FROM {relation_of(table)} JOIN open_then USING (note_id, finding_id) WHERE counted
+            GROUP BY note_id, finding_id HAVING NOT bool_or({OPEN}) AND bool_or(duplicate_of IS NULL)"""
+        )
+
     def label(self, rows: Columns) -> list[str]:
-        """What changed, for each of some rows of the flat table."""
+        """What changed, for each of some rows of the flat table, once it is settled; nothing of a copy.
+
+        What is gone stands in one row, however many notes have the id.
+        """
         import pyarrow as pa
 
         from notegap.audit.table import encodable
@@ -57,6 +71,8 @@ class Baseline:
         here = pa.table(
             {
                 "place": pa.array(range(len(rows["row"])), type=pa.int64()),
+                "row": pa.array(rows["row"], type=pa.int64()),
+                "copy": pa.array([first is not None for first in rows["duplicate_of"]], type=pa.bool_()),
                 "note_id": texts("note_id"),
                 "finding_id": texts("finding_id"),
                 "status": texts("status"),
@@ -65,10 +81,12 @@ class Baseline:
         self._connection.register("here", here)
         answer = self._connection.execute(
             f"""
-            SELECT CASE WHEN {OPEN} AND was.note_id IS NOT NULL THEN '{UNCHANGED}'
-                WHEN {OPEN} THEN '{NEW}' WHEN was.note_id IS NOT NULL THEN '{GONE}' ELSE '' END
+            SELECT CASE WHEN copy THEN '' WHEN {OPEN} AND was.note_id IS NOT NULL THEN '{UNCHANGED}'
+                WHEN {OPEN} THEN '{NEW}' WHEN gone_now.note_id IS NOT NULL THEN '{GONE}' ELSE '' END
             FROM here LEFT JOIN open_then AS was
                 ON here.note_id = was.note_id AND here.finding_id = was.finding_id
+            LEFT JOIN gone_now ON here.note_id = gone_now.note_id AND here.finding_id = gone_now.finding_id
+                AND here."row" = gone_now."row"
             ORDER BY place"""
         ).fetchall()
         self._connection.unregister("here")
@@ -88,7 +106,7 @@ def compare(connection: duckdb.DuckDBPyConnection, path: Path) -> Changes:
     """What changed since the audit in `path`; leaves the table `gone`, one row for each item that is no longer open.
 
     `fate` there: "met", "not_applicable" or "clear" as the item stands now, "not_asked" when it is no item of the note
-    any more, "not_audited" when the note is not in this audit or failed in it.
+    any more, or of a copy alone, "not_audited" when the note is not in this audit or failed in it.
     """
     then = relation_of(path)
     connection.execute(
@@ -100,7 +118,8 @@ def compare(connection: duckdb.DuckDBPyConnection, path: Path) -> Changes:
                 any_value(item) AS item, any_value(status) AS status_then
             FROM {then} WHERE duplicate_of IS NULL AND {OPEN} GROUP BY note_id, finding_id),
         open_now AS (SELECT DISTINCT note_id, finding_id FROM findings WHERE {OPEN}),
-        now AS (SELECT note_id, finding_id, min(status) AS status FROM findings WHERE finding_id <> '' GROUP BY ALL),
+        now AS (SELECT note_id, finding_id, arg_min(status, "row") AS status FROM findings
+            WHERE finding_id <> '' AND duplicate_of IS NULL GROUP BY ALL),
         known AS (SELECT DISTINCT note_id FROM notes WHERE outcome <> 'failed')
         SELECT before.*, CASE WHEN known.note_id IS NULL THEN 'not_audited'
             ELSE coalesce(now.status, 'not_asked') END AS fate

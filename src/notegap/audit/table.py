@@ -103,6 +103,15 @@ def arrow_batch(rows: Columns, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def row_groups(path: Path) -> Iterator[Columns]:
+    """The rows of a Parquet file, as many at a time as were written at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        for number in range(table.num_row_groups):
+            yield table.read_row_group(number).to_pydict()
+
+
 def encodable(value: Any) -> Any:
     """A value with nothing in it that UTF-8 cannot say."""
     if isinstance(value, str):

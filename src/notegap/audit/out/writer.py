@@ -24,6 +24,7 @@ from notegap.audit.table import (
     ParquetSink,
     Shape,
     need,
+    row_groups,
     writing_to,
 )
 from notegap.errors import UsageError
@@ -121,6 +122,7 @@ class TableWriter:
         self._baseline: Baseline | None = None
         self._work: Path | None = None
         self._table: Path | None = None
+        self._unlabelled: tuple[Path, ParquetSink] | None = None
         try:
             self._open()
         except BaseException:
@@ -135,6 +137,11 @@ class TableWriter:
             from notegap.audit.baseline import Baseline
 
             self._baseline = Baseline(self._options.baseline, self._work / "baseline.duckdb")
+            # What is gone is known once all rows are: until then they wait here.
+            waiting = self._work / "unlabelled.parquet"
+            asked = self._outs[0].asked if self._outs else waiting
+            shape = Shape(with_text=self._options.with_text)
+            self._unlabelled = waiting, ParquetSink(waiting, shape, asked=asked)
         for out in self._outs:
             if out.format == "parquet":
                 self._sinks.append(ParquetSink(out.partial, self._shape, asked=out.asked))
@@ -178,14 +185,29 @@ class TableWriter:
     def _flush(self) -> None:
         if not self._rows["row"]:
             return
-        if self._baseline is not None:
-            self._rows[CHANGE] = self._baseline.label(self._rows)
-        for sink in self._sinks:
-            sink.write(self._rows)
-        if self._lines is not None:
-            self._lines.write(self._rows)
+        if self._unlabelled is not None:
+            self._unlabelled[1].write(self._rows)
+        else:
+            self._pass_on(self._rows)
         self._rows = {name: [] for name in self._shape.columns}
         self._text = 0
+
+    def _pass_on(self, rows: Columns) -> None:
+        for sink in self._sinks:
+            sink.write(rows)
+        if self._lines is not None:
+            self._lines.write(rows)
+
+    def _label(self) -> None:
+        """Pass the rows that waited on, each with what changed, as many at a time as came at a time."""
+        if self._unlabelled is None or self._baseline is None:
+            return
+        waited, sink = self._unlabelled
+        sink.end({})
+        self._unlabelled = None
+        self._baseline.settle(waited)
+        for rows in row_groups(waited):
+            self._pass_on({**rows, CHANGE: self._baseline.label(rows)})
 
     def close(self) -> None:
         """Write the rest, make what is made of the table, and give every file its name."""
@@ -201,6 +223,7 @@ class TableWriter:
 
     def _finish(self) -> None:
         self._flush()
+        self._label()
         metadata = {"notegap.rules": self._rules}
         if self._options.baseline is not None:
             metadata["notegap.baseline"] = self._options.baseline.name
@@ -283,6 +306,9 @@ class TableWriter:
         for sink in self._sinks:
             sink.abandon()
         self._sinks = []
+        if self._unlabelled is not None:
+            self._unlabelled[1].abandon()
+            self._unlabelled = None
         if self._baseline is not None:
             self._baseline.close()
             self._baseline = None
