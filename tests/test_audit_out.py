@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import duckdb
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
+from lxml import html
 
 from audits import audited, simple, year
 from notegap.analyzer import Analyzer
@@ -362,3 +364,23 @@ def test_memory_does_not_grow_with_the_audit(tmp_path: Path) -> None:
     assert used[1] - used[0] < 200, used  # MB: what is buffered at most, and what DuckDB may take
     assert used[1] < 700, used
     assert len(sheet_of(tmp_path / "audit.xlsx", "Worklist")) == 50_000 // 3 + 1
+
+
+def test_claimed_with_open_items_is_the_same_number_everywhere(tmp_path: Path) -> None:
+    outs = write(tmp_path, year(120), "html", "xlsx", "duckdb", small=1)
+    ((number,),) = ask(outs["duckdb"], "SELECT sum(unsupported)::BIGINT FROM claimed_without_support")
+    ((undocumented,),) = ask(
+        outs["duckdb"], "SELECT count(*) FROM checks WHERE claimed AND judged AND NOT complete AND NOT documented"
+    )
+    claims = sheet_of(outs["xlsx"], "Claims")
+    assert [row[:2] for row in claims[2:4]] == [
+        ["claimed, with open items", number],
+        ["of these, the facts do not point to it", undocumented],
+    ]
+    start = next(place for place, row in enumerate(claims) if row[0] == "Claimed, with open items") + 1
+    assert sum(row[1] for row in itertools.takewhile(lambda row: row[0], claims[start:])) == number > undocumented > 0
+    root = html.fromstring(outs["html"].read_text(encoding="utf-8"))
+    (said,) = root.xpath("//section[@aria-labelledby='sides-h']//tr[th/a[@href='#unsupported']]")
+    assert said.xpath("th")[0].text_content() == "claimed, with open items"
+    listed = root.xpath("//section[@id='unsupported']//tbody/tr/td[1]/text()")
+    assert said.xpath("td[1]/text()") == [str(number)] == [str(sum(map(int, listed)))]

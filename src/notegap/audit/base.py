@@ -88,8 +88,8 @@ VIEWS = {
         FROM findings WHERE duplicate_of IS NULL AND status = 'raised' GROUP BY left(code, 3), item, alert""",
     "claimed_without_support": """
         SELECT code, any_value(title) AS title, count(*) AS claimed, count(*) FILTER (NOT complete) AS unsupported,
-            count(*) FILTER (NOT (valid AND billable)) AS not_billable,
-            count(*) FILTER (NOT documented) AS not_documented
+            count(*) FILTER (NOT complete AND NOT (valid AND billable)) AS not_billable,
+            count(*) FILTER (NOT complete AND NOT documented) AS not_documented
         FROM checks WHERE claimed AND judged GROUP BY code""",
     "documented_not_claimed": """
         SELECT code, any_value(title) AS title, count(*) AS notes

@@ -19,6 +19,8 @@ SMALL = 10
 """Groups of fewer notes than this are not told, unless asked otherwise."""
 
 NOT_STATED = "not stated"
+OPEN_CLAIMS = "claimed, with open items"
+"""Claimed codes with a gap or a raised alert, in all outputs: those of the view `claimed_without_support`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,21 +251,22 @@ def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
         connection,
         """
         SELECT count(*) FILTER (claimed) AS claimed, count(*) FILTER (claimed AND complete) AS supported,
-            count(*) FILTER (claimed AND NOT complete AND valid AND billable AND documented) AS gaps,
-            count(*) FILTER (claimed AND NOT complete AND valid AND billable AND NOT documented) AS nothing,
-            count(*) FILTER (claimed AND NOT complete AND NOT (valid AND billable)) AS invalid,
+            (SELECT sum(unsupported) FROM claimed_without_support) AS unsupported,
+            (SELECT sum(not_documented) FROM claimed_without_support) AS not_documented,
+            (SELECT sum(not_billable) FROM claimed_without_support) AS not_billable,
             (SELECT count(*) FROM documented WHERE claimed IS NOT NULL) AS documented,
             (SELECT count(*) FROM documented WHERE NOT claimed) AS unclaimed
-        FROM checks WHERE judged OR NOT claimed""",
+        FROM checks WHERE judged""",
     )
-    claimed, documented = row["claimed"], row["documented"]
-    return (
-        Rate("claimed, and complete", row["supported"], claimed, "claimed"),
-        Rate("claimed, with open items", row["gaps"], claimed, "claimed"),
-        Rate("claimed, and the facts do not point to it", row["nothing"], claimed, "claimed"),
-        Rate("claimed, and not a valid, billable code", row["invalid"], claimed, "claimed"),
+    judged, documented = row["claimed"], row["documented"]
+    rates = (
+        Rate("claimed, and complete", row["supported"], judged, "claimed and checked"),
+        Rate(OPEN_CLAIMS, int(row["unsupported"] or 0), judged, "claimed and checked"),
+        Rate("of these, the facts do not point to it", int(row["not_documented"] or 0), judged, "claimed and checked"),
+        Rate("of these, not a valid, billable code", int(row["not_billable"] or 0), judged, "claimed and checked"),
         Rate("documented, and not claimed", row["unclaimed"], documented, "documented"),
     )
+    return tuple(rate for rate in rates if rate.whole)
 
 
 def _different(connection: duckdb.DuckDBPyConnection, column: str) -> tuple[str, ...]:

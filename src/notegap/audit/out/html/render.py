@@ -21,7 +21,7 @@ from markupsafe import Markup
 import notegap
 from notegap.audit.base import rows_of
 from notegap.audit.out.charts import number_bars, percent, rate_bars, rate_columns, step_bars
-from notegap.audit.summary import NOT_STATED, Summary, item_name
+from notegap.audit.summary import NOT_STATED, OPEN_CLAIMS, Summary, item_name
 from notegap.audit.suppress import Rate, Told
 from notegap.audit.trends import KINDS, Series, Trends, points_of, probability
 from notegap.report.html.render import asset, dom_name
@@ -331,7 +331,7 @@ def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
             "u",
             "unsupported",
             "Claimed, with open items",
-            "Notes whose claim carries the code while its checklist has an open item or an alert, by code.",
+            "Notes whose claim carries the code while it has a gap or a raised alert, by code.",
         ),
         (
             summary.unclaimed,
@@ -467,5 +467,5 @@ def _environment() -> Environment:
     )
     made.filters |= {"shown": shown, "dom": dom_name, "percent": percent, "number": lambda value: f"{value:,}"}
     made.filters |= {"points": points_of, "probability": probability}
-    made.globals |= {"count": count, "rate_bars": rate_bars}
+    made.globals |= {"count": count, "rate_bars": rate_bars, "open_claims": OPEN_CLAIMS}
     return made
