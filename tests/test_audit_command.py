@@ -208,20 +208,32 @@ def test_claimed_codes_are_checked_when_asked(
     ]
     Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
+    said: list[str] = []
+
     def checked(*more: str) -> dict[str, list[str]]:
         code, _, err = audit("a.jsonl", "--out", "o.jsonl", "--out", "o.duckdb", *more)
         assert code == 1, err
+        said.append(err)
         reports = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
         return {report["id"]: [check["code"] for check in report["checks"]] for report in reports}
 
     assert checked() == {row["id"]: ["M53.2X6"] for row in rows}
+    assert "notegap: 4 claimed codes were not checked: --check-claims does\n" in said[-1]
+    with duckdb.connect("o.duckdb", read_only=True) as database:
+        found = database.execute("SELECT code, notes FROM claimed_not_checked ORDER BY 1")
+        assert found.fetchall() == [("M24.28", 2), ("M54.5", 2)]
+        found = database.execute("SELECT note_id, claimed FROM findings WHERE status = 'no_checklist' ORDER BY 1")
+        assert found.fetchall() == [("asked", True), ("claimed", True), ("elsewhere", True)]
+        assert database.execute("SELECT count(*) FROM notes WHERE claim_known").fetchall() == [(3,)]
     assert checked("--check-claims") == {
         "claimed": ["M24.28", "M54.5"],
         "asked": ["M53.2X6", "M24.28", "M54.5"],
         "elsewhere": ["M53.2X6"],
         "none": ["M53.2X6"],
     }
+    assert "--check-claims" not in said[-1]
     with duckdb.connect("o.duckdb", read_only=True) as database:
+        assert not database.execute("SELECT * FROM claimed_not_checked").fetchall()
         found = database.execute("SELECT code, unsupported, not_billable FROM claimed_without_support ORDER BY 1")
         assert found.fetchall() == [("M24.28", 2, 0), ("M54.5", 2, 2)]
 

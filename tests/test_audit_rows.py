@@ -48,7 +48,7 @@ def audited(*, note: Note = NOTE, with_text: bool = False, **more: Any) -> Audit
 def test_a_row_for_each_finding_then_what_was_not_claimed() -> None:
     rows = list(flat_rows(audited(note=replace(NOTE, metadata=SAID), duplicate_of=1)))
     items = [finding.item for check in (CHECK, INVALID) for finding in check.findings]
-    assert [row["item"] for row in rows] == [*items, "not-claimed"]
+    assert [row["item"] for row in rows] == [*items, "not-checked", "not-claimed"]
     first = {name: value for name, value in rows[0].items() if value not in (None, "", [])}
     assert first == {
         "note_id": "laxity.txt",
@@ -122,8 +122,11 @@ def test_notes_without_findings_have_one_row() -> None:
     error = RowError("n", "f:1", "took too long")
     failed = from_error(error, NOTE, row=2, source="f", rules="r1")
     assert (unchecked.outcome, failed.outcome) == (Outcome.UNCHECKED, Outcome.FAILED)
-    (row,) = flat_rows(unchecked)
-    assert (row["outcome"], row["code"], row["status"]) == ("unchecked", "", "")
+    assert {row["status"] for row in flat_rows(unchecked)} == {"no_checklist"}
+    (row,) = flat_rows(replace(unchecked, claim_codes=None))
+    assert (row["outcome"], row["code"], row["status"], row["claimed"]) == ("unchecked", "", "", None)
+    (row,) = flat_rows(replace(unchecked, claim_codes=()))
+    assert (row["outcome"], row["code"], row["status"], row["claimed"]) == ("unchecked", "", "", False)
     (row,) = flat_rows(failed)
     assert (row["outcome"], row["error"], row["note_hash"], row["setting"]) == (
         "failed",

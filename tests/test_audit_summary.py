@@ -137,7 +137,7 @@ def test_both_sides_of_a_claim(tmp_path: Path) -> None:
                 report("n7", [check("M53.2", [alert("raised", "M53.2", "invalid-code")], valid=False)]),
                 claim_codes=("M53.2",),
             ),
-            # No checklist covers it: nothing is said of it.
+            # No checklist covers them: nothing is said of them.
             audited(8, report("n8", [check("E11.9", [alert("clear", "E11.9", "excludes1")])]), claim_codes=("E11.9",)),
         ],
     )
@@ -146,6 +146,8 @@ def test_both_sides_of_a_claim(tmp_path: Path) -> None:
         ("claimed, with open items", 3, 5),
         ("of these, the facts do not point to it", 2, 5),
         ("of these, not a valid, billable code", 1, 5),
+        ("claimed, not checked", 0, 7),
+        ("claimed, and no checklist covers it", 2, 7),
         ("documented, and not claimed", 2, 5),
     ]
     assert [(rate.name, rate.part) for rate in summary.funnel] == [
@@ -157,6 +159,39 @@ def test_both_sides_of_a_claim(tmp_path: Path) -> None:
     # One definition: the codes that are listed are those that are counted.
     assert [(rate.name, rate.whole) for rate in summary.unsupported.groups] == [("M24.28", 2), ("M53.2", 1)]
     assert [(rate.name, rate.whole) for rate in summary.unclaimed.groups] == [("M24.28", 1), ("M53.2X6", 1)]
+
+
+def test_what_is_claimed_and_not_checked_is_said_and_not_judged(tmp_path: Path) -> None:
+    code, other = "M24.28", "M53.2X6"
+    notes = [
+        # The claim alone is known: nothing was checked of the first two notes.
+        audited(1, report("n1", [], (code,)), claim_codes=(code,), claims_unchecked=(code,)),
+        audited(2, report("n2", []), claim_codes=(other, "E11.9"), claims_unchecked=(other,)),
+        note(3, item("missing"), points=(code,), claim_codes=(code, other), claims_unchecked=(other,)),
+        audited(4, report("n4", []), claim_codes=()),
+        audited(5, report("n5", []), claim_codes=(other,), claims_unchecked=(other,), duplicate_of=2),
+        audited(6, report("n6", [])),
+    ]
+    summary = summary_of(tmp_path, notes)
+    assert (summary.counts.claim_known, summary.counts.claims_unchecked) == (4, 3)
+    assert [(rate.name, rate.part, rate.whole) for rate in summary.claims] == [
+        ("claimed, and complete", 0, 1),
+        ("claimed, with open items", 1, 1),
+        ("of these, the facts do not point to it", 0, 1),
+        ("of these, not a valid, billable code", 0, 1),
+        ("claimed, not checked", 3, 5),
+        ("claimed, and no checklist covers it", 1, 5),
+        ("documented, and not claimed", 0, 2),
+    ]
+    assert [(rate.name, rate.whole) for rate in summary.not_checked.groups] == [(other, 2), (code, 1)]
+    # Of what was not checked no share is told at all.
+    (tmp_path / "alone").mkdir()
+    unchecked = summary_of(tmp_path / "alone", [notes[0], notes[1]])
+    assert [(rate.name, rate.part, rate.whole) for rate in unchecked.claims] == [
+        ("claimed, not checked", 2, 3),
+        ("claimed, and no checklist covers it", 1, 3),
+        ("documented, and not claimed", 0, 1),
+    ]
 
 
 def test_without_a_claim_the_funnel_ends_at_what_is_complete(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from notegap.audit.ledger import Ledger
 from notegap.audit.rows import columns, flat_rows
 from notegap.audit.run import audit_rows
 from notegap.audit.seen import Seen
-from notegap.audit.select import with_claimed
+from notegap.audit.select import can_be_judged, with_claimed
 from notegap.audit.spark import audit
 from notegap.audit.spark.frames import Patterns, audited, flat, prepared, read_parquet
 from notegap.audit.spark.session import need_java, need_spark, session, telling
@@ -96,7 +96,15 @@ def on_spark(df: Any, work: Work) -> Table:
 
 
 def locally(rows: Sequence[Row], analyzer: Analyzes, *, rules: str, with_text: bool = False) -> Table:
-    notes = audit_rows(rows, Here(analyzer, 30), Ledger(), Seen(), rules=rules, with_text=with_text)
+    notes = audit_rows(
+        rows,
+        Here(analyzer, 30),
+        Ledger(),
+        Seen(),
+        rules=rules,
+        with_text=with_text,
+        judged=lambda code: can_be_judged(code, analyzer.knowledge),  # type: ignore[attr-defined]
+    )
     return [row for note in notes for row in flat_rows(note, with_text=with_text)]
 
 

@@ -48,15 +48,16 @@ TABLES = {
         SELECT "row", code, left(code, 3) AS category, max(title) AS title, bool_or(valid) AS valid,
             bool_or(billable) AS billable, bool_or(complete) AS complete, bool_or(claimed) AS claimed,
             bool_or(documented) AS documented, bool_or(kind = 'documented') AS not_claimed,
-            bool_and(kind = 'documented') AS unchecked,
+            bool_and(kind IN ('documented', 'claimed')) AS unchecked,
+            bool_or(status = 'not_checked') AS not_checked,
             coalesce(bool_or(kind = 'requirement' OR NOT (valid AND billable)), false) AS judged,
             count(*) FILTER ({_APPLIES}) AS items, count(*) FILTER ({_IS_GAP}) AS gaps,
             count(*) FILTER (status = 'raised') AS alerts
         FROM findings WHERE code <> '' AND duplicate_of IS NULL GROUP BY "row", code""",
 }
 """One row for each note; one for each note and code, of the notes that count. `not_claimed`: the facts point to it and
-the claim does not carry it; `unchecked`: nothing else is known of it; `judged`: it has a checklist, or cannot be
-reported."""
+the claim does not carry it; `unchecked`: it was not checked, `not_checked`: though it is claimed and can be judged;
+`judged`: it has a checklist, or cannot be reported."""
 
 VIEWS = {
     "worklist": f"""
@@ -65,7 +66,7 @@ VIEWS = {
             CASE WHEN kind = 'requirement' OR alert = 'conflict' THEN 'provider' ELSE 'coder' END AS for_whom {{change}}
         FROM findings WHERE duplicate_of IS NULL AND ({OPEN} OR kind = 'documented')""",
     "documented": """
-        SELECT * FROM checks WHERE documented AND NOT (unchecked AND title = '' AND EXISTS (
+        SELECT * FROM checks WHERE documented AND NOT (unchecked AND not_claimed AND title = '' AND EXISTS (
             SELECT 1 FROM checks AS member WHERE member."row" = checks."row" AND member.documented
                 AND member.title <> '' AND starts_with(member.code, checks.code)))""",
     "counted": "SELECT * FROM notes WHERE duplicate_of IS NULL AND outcome <> 'failed'",
@@ -91,6 +92,9 @@ VIEWS = {
             count(*) FILTER (NOT complete AND NOT (valid AND billable)) AS not_billable,
             count(*) FILTER (NOT complete AND NOT documented) AS not_documented
         FROM checks WHERE claimed AND judged GROUP BY code""",
+    "claimed_not_checked": """
+        SELECT code, any_value(title) AS title, count(*) AS notes
+        FROM checks WHERE not_checked GROUP BY code""",
     "documented_not_claimed": """
         SELECT code, any_value(title) AS title, count(*) AS notes
         FROM checks WHERE not_claimed GROUP BY code""",

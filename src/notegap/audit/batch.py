@@ -19,7 +19,7 @@ from notegap.audit.reports import Reports
 from notegap.audit.rows import AuditedNote, Outcome
 from notegap.audit.run import Tally, audit_rows
 from notegap.audit.seen import Seen
-from notegap.audit.select import Selection, with_claimed
+from notegap.audit.select import Selection, can_be_judged, with_claimed
 from notegap.audit.work import Analyzes, Here, Pool, Workers, warm
 from notegap.audit.writers import REPORTS, TABLES, Writer, WriterOptions, open_tables, print_table
 from notegap.errors import NotegapError, UsageError
@@ -142,6 +142,7 @@ def run_audit(
                 run.seen,
                 rules=rules,
                 with_text=run.needs_text,
+                judged=lambda code: can_be_judged(code, knowledge),
             )
             try:
                 return run.write(audited)

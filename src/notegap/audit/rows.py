@@ -7,12 +7,13 @@ note is in them unless asked for: messages and questions are the checklists', pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from notegap.icd10cm import load
 from notegap.model import Note
 from notegap.notes.document import RowError
 
@@ -20,6 +21,10 @@ NOT_CLAIMED = "not_claimed"
 """The status of a code that the note's facts point to and its claim does not carry."""
 DOCUMENTED = "documented"
 """The kind of the rows with that status."""
+NOT_CHECKED, NO_CHECKLIST = "not_checked", "no_checklist"
+"""The statuses of a code of the claim that was not checked: though it can be judged, or as nothing judges it."""
+CLAIMED = "claimed"
+"""The kind of the rows with those statuses."""
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,7 +65,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 )
 """The columns of the flat table and their types, as Arrow names them. Text is "" where nothing is known, never null.
 
-`claimed`: the code is on the claim, null where no claim is known; `documented`: the note's facts point to the code.
+`claimed`: the code is on the claim, null where no claim is known (false where there is a claim, and no code);
+`documented`: the note's facts point to the code.
 """
 
 TEXT_COLUMNS: Mapping[str, str] = MappingProxyType({"quotes": "list<string>", "text": "string"})
@@ -86,7 +92,8 @@ class AuditedNote:
 
     `row` counts from 1 over all inputs; `source` is the file it came from, `note_hash` the SHA-256 of its text, "" when
     there is none. `provider`, `encounter`, `department` and `date` are "" where the input said nothing; `claim_codes`
-    is None when it gave no claim. `duplicate_of` is the row of the first note with the same text of which the same was
+    is None when it gave no claim; `claims_unchecked` are those of them that can be judged and were not checked, which
+    nothing is known of. `duplicate_of` is the row of the first note with the same text of which the same was
     asked, which is counted in its stead; `near_duplicate_of` that of the first note whose words are nearly the same,
     and `similarity` how nearly. `error` and `where` tell of a note that failed, and no word of it. `report` is the
     published report, quotes included, None for a note that failed; `text` is there only for outputs that
@@ -105,6 +112,7 @@ class AuditedNote:
     date: str = ""
     setting: str = ""
     claim_codes: tuple[str, ...] | None = None
+    claims_unchecked: tuple[str, ...] = ()
     duplicate_of: int | None = None
     near_duplicate_of: int | None = None
     similarity: float | None = None
@@ -132,8 +140,13 @@ def from_report(
     similarity: float | None = None,
     note_hash: str = "",
     with_text: bool = False,
+    judged: Callable[[str], bool] = lambda _code: False,
 ) -> AuditedNote:
-    """A note and its published report (`report.json.as_dict`) as a row of the audit; `note_hash` where it is known."""
+    """A note and its published report (`report.json.as_dict`) as a row of the audit; `note_hash` where it is known.
+
+    `judged` tells of a code whether a check of it says if a note supports it.
+    """
+    checked = {check["code"] for check in report["checks"]}
     return AuditedNote(
         row=row,
         source=source,
@@ -145,6 +158,9 @@ def from_report(
         similarity=similarity,
         report=report,
         text=note.text if with_text else None,
+        claims_unchecked=tuple(
+            code for code in dict.fromkeys(note.claim_codes or ()) if code not in checked and judged(code)
+        ),
         **_known(note, note_hash),
     )
 
@@ -184,15 +200,16 @@ def _known(note: Note, note_hash: str = "") -> dict[str, Any]:
 def flat_rows(note: AuditedNote, *, with_text: bool = False) -> Iterator[dict[str, Any]]:
     """The rows of the flat table for one note, each with every column; a note without findings has one, without code.
 
-    The findings of its codes come first, in the report's order, then the codes its facts point to that its claim does
-    not carry. Quotes and text only `with_text`, which they need.
+    The findings of its codes come first, in the report's order, then the codes of its claim that were not checked, then
+    those its facts point to that its claim does not carry. Quotes and text only `with_text`, which they need.
     """
     found = False
     for found_row in _found(note, with_text=with_text):
         found = True
         yield found_row
     if not found:
-        yield _row(note, {}, (), with_text=with_text)
+        known = note.report is not None and note.claim_codes is not None
+        yield _row(note, {"claimed": False} if known else {}, (), with_text=with_text)
 
 
 def _found(note: AuditedNote, *, with_text: bool) -> Iterator[dict[str, Any]]:
@@ -210,6 +227,20 @@ def _found(note: AuditedNote, *, with_text: bool) -> Iterator[dict[str, Any]]:
             told["item"] = finding["id"].partition("/")[2]
             told["finding_id"], told["codes"] = finding["id"], list(finding["codes"])
             yield _row(note, said | told, finding["evidence"], with_text=with_text)
+    for code in unchecked_claims(note):
+        pointer = next((each for each in note.report["points_to"] if _answers(code, each)), None)
+        known = load().get(code)
+        said = {
+            "code": code,
+            "title": known.title if known is not None else "",
+            "claimed": True,
+            "documented": pointer is not None,
+            "kind": CLAIMED,
+            "item": "not-checked",
+            "finding_id": f"{code}/not-checked",
+            "status": NOT_CHECKED if code in note.claims_unchecked else NO_CHECKLIST,
+        }
+        yield _row(note, said, pointer["evidence"] if pointer is not None else (), with_text=with_text)
     for pointer in unclaimed(note):
         code = pointer["code"]
         said = {
@@ -223,6 +254,14 @@ def _found(note: AuditedNote, *, with_text: bool) -> Iterator[dict[str, Any]]:
             "status": NOT_CLAIMED,
         }
         yield _row(note, said, pointer["evidence"], with_text=with_text)
+
+
+def unchecked_claims(note: AuditedNote) -> tuple[str, ...]:
+    """The codes of a note's claim that were not checked."""
+    if note.report is None or note.claim_codes is None:
+        return ()
+    checked = {check["code"] for check in note.report["checks"]}
+    return tuple(code for code in dict.fromkeys(note.claim_codes) if code not in checked)
 
 
 def unclaimed(note: AuditedNote) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from notegap.audit.work import Done, Result, Workers, problem_of
 from notegap.model import Note, Report
 from notegap.notes.document import RowError
 from notegap.notes.inputs import Row
+from notegap.report.lines import count
 
 _MOST_WAITING = 32 * 1024 * 1024
 """How many characters may wait for their reports at a time, however few notes they are."""
@@ -33,14 +34,22 @@ def _analyze(note: Note, number: int, analyze: Callable[[Note], Report]) -> Repo
 
 
 def audit_rows(
-    rows: Iterable[Row], workers: Workers, ledger: Ledger, seen: Seen, *, rules: str, with_text: bool = False
+    rows: Iterable[Row],
+    workers: Workers,
+    ledger: Ledger,
+    seen: Seen,
+    *,
+    rules: str,
+    with_text: bool = False,
+    judged: Callable[[str], bool] = lambda _code: False,
 ) -> Iterator[AuditedNote]:
     """One audited note for each row, in order.
 
     What the ledger has is not analyzed again, and of notes with the same text of which the same is asked only the
-    first is. `rules` names the rules and the version of notegap; `with_text` keeps the notes' texts in the results.
+    first is. `rules` names the rules and the version of notegap; `with_text` keeps the notes' texts in the results;
+    `judged` tells of a code whether a check of it says if a note supports it.
     """
-    run = _Run(workers, ledger, seen, rules, with_text)
+    run = _Run(workers, ledger, seen, rules, with_text, judged)
     waiting: deque[_Waiting] = deque()
     held = 0
     for row in rows:
@@ -77,6 +86,7 @@ class _Run:
     seen: Seen
     rules: str
     with_text: bool
+    judged: Callable[[str], bool]
 
     def begin(self, row: Row) -> _Waiting:
         note = row.note
@@ -127,12 +137,16 @@ class _Run:
             similarity=near[1] if near else None,
             note_hash=waiting.note_hash,
             with_text=self.with_text,
+            judged=self.judged,
         )
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came out of an audit, counted. `repeated`: rows whose id an earlier row had."""
+    """What came out of an audit, counted. `repeated`: rows whose id an earlier row had.
+
+    `claims_unchecked`: codes of claims that could be checked and were not, of the notes that count.
+    """
 
     read: int = 0
     gaps: int = 0
@@ -142,6 +156,7 @@ class Tally:
     repeated: int = 0
     duplicates: int = 0
     near_duplicates: int = 0
+    claims_unchecked: int = 0
     # Hashes, not ids: an audit has many rows.
     _seen: set[int] = field(default_factory=set, repr=False)
 
@@ -166,6 +181,8 @@ class Tally:
         self.repeated += repeated
         self.duplicates += note.duplicate_of is not None
         self.near_duplicates += note.near_duplicate_of is not None
+        if note.duplicate_of is None:
+            self.claims_unchecked += len(note.claims_unchecked)
         if note.outcome is Outcome.FAILED:
             self.failed += 1
         elif note.outcome is Outcome.UNCHECKED:
@@ -194,3 +211,11 @@ class Tally:
             (self.near_duplicates, "with nearly the words of an earlier note"),
         )
         return ", ".join(f"{number} {what}" for number, what in parts if number)
+
+    @property
+    def unchecked_claims(self) -> str:
+        """How many codes of claims were not checked, and what checks them; "" when all that can be were."""
+        number = self.claims_unchecked
+        if not number:
+            return ""
+        return f"{count(number, 'claimed code')} {'was' if number == 1 else 'were'} not checked: --check-claims does"

@@ -86,8 +86,13 @@ def with_claimed(note: Note | RowError, knowledge: Knowledge) -> Note | RowError
     """
     if isinstance(note, RowError) or not note.claim_codes:
         return note
-    judged = (code for code in note.claim_codes if knowledge.checklist(code) is not None or load().problem(code))
+    judged = (code for code in note.claim_codes if can_be_judged(code, knowledge))
     return replace(note, codes=tuple(dict.fromkeys((*note.codes, *judged))))
+
+
+def can_be_judged(code: str, knowledge: Knowledge) -> bool:
+    """Whether a check of a code says if the note supports it: it has a checklist, or cannot be reported at all."""
+    return knowledge.checklist(code) is not None or load().problem(code) is not None
 
 
 def _drawn(row: Row) -> int:

@@ -19,6 +19,8 @@ SMALL = 10
 """Groups of fewer notes than this are not told, unless asked otherwise."""
 
 NOT_STATED = "not stated"
+UNCHECKED_CLAIMS = "claimed, not checked"
+"""Claimed codes that can be judged and were not checked."""
 OPEN_CLAIMS = "claimed, with open items"
 """Claimed codes with a gap or a raised alert, in all outputs: those of the view `claimed_without_support`."""
 
@@ -38,6 +40,7 @@ class Counts:
     with_alerts: int
     complete: int
     claim_known: int
+    claims_unchecked: int
     open_items: int
     first_date: str
     last_date: str
@@ -91,6 +94,7 @@ class Summary:
     funnel: tuple[Rate, ...]
     claims: tuple[Rate, ...]
     unsupported: Told
+    not_checked: Told
     unclaimed: Told
     failures: tuple[tuple[str, int], ...]
     code_sets: tuple[str, ...]
@@ -133,6 +137,7 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
         funnel=_funnel(connection),
         claims=_claims(connection),
         unsupported=_listed(connection, "claimed_without_support", "unsupported", small),
+        not_checked=_listed(connection, "claimed_not_checked", "notes", small),
         unclaimed=_listed(connection, "documented_not_claimed", "notes", small),
         failures=tuple(
             (row["error"], row["notes"])
@@ -193,6 +198,7 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> Counts:
             count(*) FILTER (counts AND alerts > 0) AS with_alerts,
             count(*) FILTER (counts AND items > 0 AND gaps = 0 AND alerts = 0) AS complete,
             count(*) FILTER (counts AND claim_known) AS claim_known,
+            (SELECT count(*) FROM checks WHERE not_checked) AS claims_unchecked,
             coalesce(sum(gaps + alerts) FILTER (counts), 0)::BIGINT AS open_items,
             coalesce(min(date) FILTER (counts AND month <> ''), '') AS first_date,
             coalesce(max(date) FILTER (counts AND month <> ''), '') AS last_date
@@ -245,25 +251,31 @@ def _funnel(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
 def _claims(connection: duckdb.DuckDBPyConnection) -> tuple[Rate, ...]:
     """Both sides, in codes of notes whose claim is known: claimed without support, and documented but not claimed.
 
-    A claimed code that no checklist covers is not judged, unless it cannot be reported at all.
+    A claimed code that no checklist covers is not judged, unless it cannot be reported at all; of one that was not
+    checked nothing is known. What there is none of is left out.
     """
     (row,) = rows_of(
         connection,
         """
-        SELECT count(*) FILTER (claimed) AS claimed, count(*) FILTER (claimed AND complete) AS supported,
+        SELECT count(*) FILTER (claimed) AS claimed, count(*) FILTER (claimed AND judged) AS judged,
+            count(*) FILTER (claimed AND judged AND complete) AS supported,
+            count(*) FILTER (not_checked) AS not_checked,
+            count(*) FILTER (claimed AND NOT judged AND NOT not_checked) AS no_checklist,
             (SELECT sum(unsupported) FROM claimed_without_support) AS unsupported,
             (SELECT sum(not_documented) FROM claimed_without_support) AS not_documented,
             (SELECT sum(not_billable) FROM claimed_without_support) AS not_billable,
             (SELECT count(*) FROM documented WHERE claimed IS NOT NULL) AS documented,
             (SELECT count(*) FROM documented WHERE NOT claimed) AS unclaimed
-        FROM checks WHERE judged""",
+        FROM checks""",
     )
-    judged, documented = row["claimed"], row["documented"]
+    claimed, judged, documented = row["claimed"], row["judged"], row["documented"]
     rates = (
         Rate("claimed, and complete", row["supported"], judged, "claimed and checked"),
         Rate(OPEN_CLAIMS, int(row["unsupported"] or 0), judged, "claimed and checked"),
         Rate("of these, the facts do not point to it", int(row["not_documented"] or 0), judged, "claimed and checked"),
         Rate("of these, not a valid, billable code", int(row["not_billable"] or 0), judged, "claimed and checked"),
+        Rate(UNCHECKED_CLAIMS, row["not_checked"], claimed, "claimed"),
+        Rate("claimed, and no checklist covers it", row["no_checklist"], claimed, "claimed"),
         Rate("documented, and not claimed", row["unclaimed"], documented, "documented"),
     )
     return tuple(rate for rate in rates if rate.whole)

@@ -250,6 +250,8 @@ def audit_command(
         return NOTHING_READ
     if tally.copies:
         complain(tally.copies)
+    if tally.unchecked_claims:
+        complain(tally.unchecked_claims)
     complain(str(tally))
     if tally.failed:
         return BROKEN

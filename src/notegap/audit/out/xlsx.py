@@ -212,10 +212,14 @@ class _Book:
             number += 1
             _put(sheet, number, (rate.name, rate.part, rate.whole))
             sheet.write_number(number, 3, rate.share, self._share)
-        for title, told in (
+        lists = (
             ("Claimed, with open items", summary.unsupported),
+            ("Claimed, not checked: --check-claims checks them", summary.not_checked),
             ("Documented, not claimed", summary.unclaimed),
-        ):
+        )
+        for title, told in lists:
+            if told is summary.not_checked and not summary.counts.claims_unchecked:
+                continue
             number += 2
             sheet.write_string(number, 0, title, self._bold)
             for rate in _all(told):

@@ -23,7 +23,7 @@ from notegap.audit.batch import Auditor, rules_of
 from notegap.audit.ledger import key_of
 from notegap.audit.near import bands, nearest
 from notegap.audit.rows import AuditedNote, Outcome, columns, flat_rows, from_error, from_report, hash_of
-from notegap.audit.select import with_claimed
+from notegap.audit.select import can_be_judged, with_claimed
 from notegap.audit.work import Analyzes, Done, analyzed, prepared
 from notegap.errors import NotegapError, crash_site
 from notegap.model import Knowledge, Metadata, Note, Part, Setting
@@ -116,6 +116,7 @@ def audited_of(told: str) -> AuditedNote:
     """The audited note that `compare` told as JSON."""
     said = from_json(told)
     claim = said.pop("claim_codes")
+    said["claims_unchecked"] = tuple(said["claims_unchecked"])
     return AuditedNote(
         **{**said, "outcome": Outcome(said["outcome"]), "claim_codes": None if claim is None else tuple(claim)}
     )
@@ -213,6 +214,8 @@ def _records(row: Row, done: _Remembering, work: Work) -> Iterator[tuple[Any, ..
     found = done.of(note, key)
     # Titles of its parts are words of it.
     own |= {"hash": note_hash, "note": asdict(replace(note, text="", parts=note.parts if work.words else ()))}
+    knowledge = _analyzer(work.build)[1]
+    own["judged"] = [code for code in note.claim_codes or () if can_be_judged(code, knowledge)]
     text = note.text if work.words and not found.error else None
     yield b"k" + key, row.number, json.dumps(own), text, found.signature, found.report, found.error
     for band in bands(found.signature):
@@ -259,6 +262,7 @@ def _audited(row: int, records: Sequence[tuple[Any, ...]], work: Work) -> Audite
             similarity=near[1] if near else None,
             note_hash=own["hash"],
             with_text=work.words,
+            judged=frozenset(own["judged"]).__contains__,
         )
     # The text it would be the hash of need not be here.
     return replace(audited, note_hash=own["hash"])

@@ -21,7 +21,7 @@ from markupsafe import Markup
 import notegap
 from notegap.audit.base import rows_of
 from notegap.audit.out.charts import number_bars, percent, rate_bars, rate_columns, step_bars
-from notegap.audit.summary import NOT_STATED, OPEN_CLAIMS, Summary, item_name
+from notegap.audit.summary import NOT_STATED, OPEN_CLAIMS, UNCHECKED_CLAIMS, Summary, item_name
 from notegap.audit.suppress import Rate, Told
 from notegap.audit.trends import KINDS, Series, Trends, points_of, probability
 from notegap.report.html.render import asset, dom_name
@@ -334,6 +334,13 @@ def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
             "Notes whose claim carries the code while it has a gap or a raised alert, by code.",
         ),
         (
+            summary.not_checked,
+            "",
+            "not-checked",
+            "Claimed, not checked",
+            "Notes whose claim carries the code while it was not checked, by code: nothing is said of these.",
+        ),
+        (
             summary.unclaimed,
             "n",
             "unclaimed",
@@ -341,17 +348,19 @@ def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
             "Notes whose facts point to the code while their claim does not carry it, by code.",
         ),
     ):
+        coded = prefix not in ("a", "r")
         figure = _figure(
             told,
             prefix,
             worklist,
             name=name,
             title=title,
-            group="Code" if prefix in "un" else "Alert",
+            group="Code" if coded else "Alert",
             means=means,
             says="",
             counts=True,
-            detailed=prefix in "un",
+            detailed=coded,
+            linked=bool(prefix),
         )
         bars = [line.rate for line in figure.lines[:_IN_CHART]]
         yield _charted(figure, number_bars(bars, name=name, title=title) if bars else None)
@@ -388,6 +397,7 @@ def _figure(
     group: str,
     detailed: bool = False,
     open_lines: int = _IN_CHART,
+    linked: bool = True,
 ) -> Figure:
     lines = [
         Line(
@@ -413,6 +423,7 @@ def _figure(
         part=part,
         whole=whole,
         counts=counts,
+        linked=linked,
     )
 
 
@@ -467,5 +478,10 @@ def _environment() -> Environment:
     )
     made.filters |= {"shown": shown, "dom": dom_name, "percent": percent, "number": lambda value: f"{value:,}"}
     made.filters |= {"points": points_of, "probability": probability}
-    made.globals |= {"count": count, "rate_bars": rate_bars, "open_claims": OPEN_CLAIMS}
+    made.globals |= {
+        "count": count,
+        "rate_bars": rate_bars,
+        "open_claims": OPEN_CLAIMS,
+        "unchecked_claims": UNCHECKED_CLAIMS,
+    }
     return made
