@@ -306,6 +306,59 @@ def test_a_provider_is_not_its_department_less_the_others(tmp_path: Path) -> Non
     assert "B" not in summary.by_provider.names
 
 
+def months(*sizes: tuple[str, str, int, int]) -> Iterator[AuditedNote]:
+    """Some notes of each provider in a month, so many with a gap."""
+    row = 0
+    for provider, month, notes, gaps in sizes:
+        for number in range(notes):
+            row += 1
+            yield note(row, item("missing" if number < gaps else "met"), provider=provider, date=f"{month}-05")
+
+
+def test_a_provider_is_not_its_month_less_the_others(tmp_path: Path) -> None:
+    summary = summary_of(
+        tmp_path,
+        months(("P", "2026-01", 15, 6), ("Q", "2026-01", 5, 4), ("R", "2026-02", 20, 7), ("S", "2026-02", 6, 1)),
+        small=10,
+    )
+    assert summary.by_month.names == {"2026-01", "2026-02"}
+    # Q and S would be company for each other, but January less P is Q, and February less R is S.
+    assert not summary.by_provider.names
+
+
+def test_a_month_is_not_its_providers_less_the_others(tmp_path: Path) -> None:
+    summary = summary_of(
+        tmp_path,
+        months(("P", "2026-01", 15, 6), ("P", "2026-02", 5, 4), ("R", "2026-03", 20, 7), ("R", "2026-04", 6, 1)),
+        small=10,
+    )
+    assert summary.by_provider.names == {"P", "R"}
+    assert not summary.by_month.names
+
+
+def test_a_small_provider_in_a_month_of_its_own_is_not_all_less_the_others(tmp_path: Path) -> None:
+    # January and March less P are Q: they are not both told, and so P may be.
+    sizes = [("P", f"2026-0{m}", 30, 9) for m in (1, 3)]
+    sizes += [("Q", f"2026-0{m}", 12 + m, 4) for m in (1, 3)]
+    summary = summary_of(tmp_path, months(*sizes, ("S", "2026-02", 4, 1)), small=10)
+    assert summary.by_provider.names == {"P"}
+    assert summary.by_month.names == {"2026-03"}
+
+
+def test_rows_tell_no_month_in_which_one_small_provider_is_alone(tmp_path: Path) -> None:
+    everywhere = [("R", f"2026-0{month}", 20, 7) for month in (1, 2)]
+    for name, sizes, beside in (
+        # Those rows of January that tell no provider are Q's.
+        ("alone", [("Q", "2026-01", 5, 4), ("S", "2026-02", 6, 1)], ("provider", "department")),
+        ("both", [(q, f"2026-0{m}", 3, 1) for q in ("Q", "S") for m in (1, 2)], ("provider", "department", "month")),
+    ):
+        (tmp_path / name).mkdir()
+        summary = summary_of(tmp_path / name, months(*everywhere, *sizes), small=10)
+        assert summary.by_provider.names == {"R"}
+        assert summary.by_month.names == {"2026-01", "2026-02"}
+        assert summary.beside == beside
+
+
 # ── the baseline ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -5,7 +5,8 @@ A copy of a note counts once. Groups too small to be told are told together, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ SMALL = 10
 """Groups of fewer notes than this are not told, unless asked otherwise."""
 
 NOT_STATED = "not stated"
+GROUPS = ("provider", "department", "month")
+"""What notes are grouped by, beside their codes and items."""
 UNCHECKED_CLAIMS = "claimed, not checked"
 """Claimed codes that can be judged and were not checked."""
 OPEN_CLAIMS = "claimed, with open items"
@@ -79,7 +82,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What an audit found. `small` is the size below which a group is not told."""
+    """What an audit found. `small` is the size below which a group is not told.
+
+    `beside`: of provider, department and month those that rows of a worklist may tell together, so that no cell of them
+    holds one group alone that is not told.
+    """
 
     counts: Counts
     small: int
@@ -89,6 +96,7 @@ class Summary:
     by_provider: Told
     by_department: Told
     by_month: Told
+    beside: tuple[str, ...]
     conflicts: Told
     routes: Told
     funnel: tuple[Rate, ...]
@@ -107,7 +115,7 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
     """Count what stands in the tables and views of `audit.base`."""
     counts = _counts(connection)
     items = rows_of(connection, "SELECT * FROM by_item ORDER BY open DESC, category, item")
-    staff = _staff(connection)
+    told = {group: _groups(connection, group, small) for group in GROUPS}
     alerts = rows_of(connection, "SELECT * FROM alerts ORDER BY notes DESC, category, item")
     return Summary(
         counts=counts,
@@ -129,9 +137,10 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
             small,
         ),
         # By name: rates of people are not a ranking.
-        by_provider=tell(_rates(connection, "provider", staff), small),
-        by_department=tell(_rates(connection, "department", staff), small),
-        by_month=tell(_rates(connection, "month", {}), small),
+        by_provider=told["provider"],
+        by_department=told["department"],
+        by_month=told["month"],
+        beside=_beside(connection, told),
         conflicts=_alerts(alerts, ("conflict",), small),
         routes=_alerts(alerts, ("route", "sequencing"), small),
         funnel=_funnel(connection),
@@ -150,33 +159,85 @@ def summarize(connection: duckdb.DuckDBPyConnection, *, small: int = SMALL, chan
     )
 
 
-def _rates(connection: duckdb.DuckDBPyConnection, group: str, within: Mapping[tuple[str, str], str]) -> list[Rate]:
+def _rates(connection: duckdb.DuckDBPyConnection, group: str) -> list[Rate]:
     """The rates of the notes of each provider, department or month, in order of name."""
     return [
-        Rate(row[group] or NOT_STATED, row["with_gaps"], row["checked"], within.get((group, row[group]), ""))
+        Rate(row[group] or NOT_STATED, row["with_gaps"], row["checked"])
         for row in rows_of(connection, f"SELECT * FROM by_{group} ORDER BY {group}")
     ]
 
 
-def _staff(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
-    """For each provider and department the circle they belong to: the providers of its departments work in no other.
+def _groups(connection: duckdb.DuckDBPyConnection, group: str, small: int) -> Told:
+    """The providers, departments or months that are told, where the two other tables are told too."""
+    circles = (_circles(connection, group, other, small) for other in GROUPS if other != group)
+    return tell(_rates(connection, group), small, *circles)
 
-    A circle has the same total in both tables, so that what one of them leaves out must not come out of the other.
+
+def _circles(connection: duckdb.DuckDBPyConnection, group: str, other: str, small: int) -> dict[str, str]:
+    """For each provider (department, month) its circle: as the providers of some departments who work in no other.
+
+    A circle has the same total in both tables, so that what one of them leaves out must not come out of the other. One
+    of fewer notes than `small` is told in neither, and so belongs to the next larger: less it, that is not told either.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = rows_of(connection, "SELECT DISTINCT provider, department FROM counted WHERE items > 0 ORDER BY ALL")
+    # In the same order for both tables, so that both have the same circles.
+    sides = sorted((group, other))
+    pairs = rows_of(
+        connection,
+        f"""SELECT {", ".join(sides)}, count(*) AS notes FROM counted WHERE items > 0
+        GROUP BY {", ".join(sides)} ORDER BY ALL""",
+    )
     nodes = {
-        node: number
-        for number, node in enumerate(
-            dict.fromkeys((group, row[group]) for row in pairs for group in ("provider", "department"))
-        )
+        node: number for number, node in enumerate(dict.fromkeys((side, row[side]) for row in pairs for side in sides))
     }
-    ends = [[nodes[group, row[group]] for row in pairs] for group in ("provider", "department")]
+    ends = [[nodes[side, row[side]] for row in pairs] for side in sides]
     graph = coo_array(([1] * len(pairs), ends), shape=(len(nodes), len(nodes)))
     _, circles = connected_components(graph, directed=False) if nodes else (0, [])
-    return {node: str(circles[number]) for node, number in nodes.items()}
+    notes: dict[int, int] = defaultdict(int)
+    for row in pairs:
+        notes[int(circles[nodes[group, row[group]]])] += row["notes"]
+    merged: list[list[int]] = []
+    together = small
+    for circle, number in sorted(notes.items(), key=lambda pair: (pair[1], pair[0])):
+        if together >= small:
+            merged.append([])
+            together = 0
+        merged[-1].append(circle)
+        together += number
+    if together < small and len(merged) > 1:
+        merged[-2].extend(merged.pop())
+    names = {circle: str(place) for place, some in enumerate(merged) for circle in some}
+    return {
+        value or NOT_STATED: names[int(circles[number])] for (side, value), number in nodes.items() if side == group
+    }
+
+
+def _beside(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Told]) -> tuple[str, ...]:
+    """The groups that the worklist's rows may tell beside the provider: see `Summary.beside`."""
+    cells = rows_of(connection, f"SELECT DISTINCT {', '.join(GROUPS)} FROM counted WHERE items > 0")
+    beside: tuple[str, ...] = GROUPS[:1]
+    for group in GROUPS[1:]:
+        if not _singles_out(cells, (*beside, group), told):
+            beside = (*beside, group)
+    return beside
+
+
+def _singles_out(cells: Sequence[Mapping[str, str]], shown: Sequence[str], told: Mapping[str, Told]) -> bool:
+    """Whether rows that tell all of `shown` would leave one group alone that is not told: one provider in a month."""
+    for group in shown:
+        others = [name for name in shown if name != group]
+        hidden: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for cell in cells:
+            named = {name: cell[name] or NOT_STATED for name in shown}
+            if named[group] not in told[group].names:
+                at = tuple(named[name] if named[name] in told[name].names else "" for name in others)
+                hidden[at].add(named[group])
+        # Where no group is told, rows tell no more than the other tables do.
+        if told[group].names and any(len(alone) == 1 for alone in hidden.values()):
+            return True
+    return False
 
 
 def item_name(category: str, item: str) -> str:

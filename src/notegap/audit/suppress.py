@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,12 +52,13 @@ class Told:
 REST = "smaller groups, together"
 
 
-def tell(groups: Sequence[Rate], small: int) -> Told:
+def tell(groups: Sequence[Rate], small: int, *circles: Mapping[str, str]) -> Told:
     """Which of `groups` may be told when none with a `whole` below `small` may be.
 
     A group that is left out must not come out as the total less the others. So more are left out, smallest first, until
     those left out are at least two and have at least `small`, and more than one each, together, and among them are some
-    of `part` and some not: over all groups, and among those `within` the same larger one. Where that cannot be reached,
+    of `part` and some not: over all groups, and among those `within` the same larger one, and
+    among those of which one of `circles` says the same by name. Where that cannot be reached,
     they are not told together either.
     """
     # Of equals the name decides, so that the same audit leaves out the same groups.
@@ -65,13 +66,18 @@ def tell(groups: Sequence[Rate], small: int) -> Told:
     left_out = {group.name for group in ordered if group.whole < small}
     if not left_out:
         return Told(tuple(groups))
-    families: dict[str, list[Rate]] = defaultdict(list)
-    for group in ordered:
-        families[group.within].append(group)
-    if len(families) > 1:
-        for family in families.values():
+    families = [ordered]
+    for circle in ({group.name: group.within for group in ordered}, *circles):
+        members: dict[str, list[Rate]] = defaultdict(list)
+        for group in ordered:
+            members[circle.get(group.name, "")].append(group)
+        families[:0] = members.values()
+    before: set[str] = set()
+    # What one family leaves out may need company in another.
+    while before != left_out:
+        before = set(left_out)
+        for family in families:
             left_out |= _with_company(family, left_out, small)
-    left_out |= _with_company(ordered, left_out, small)
     hidden = [group for group in ordered if group.name in left_out]
     rest = Rate(REST, sum(group.part for group in hidden), sum(group.whole for group in hidden))
     return Told(

@@ -39,6 +39,7 @@ _IN_CHART = 14
 _IN_YEARS = 24
 _COPIES = 50
 _COURSES = 9
+_APART = "The worklist does not tell it: beside the provider it would tell of one that is too small to be told."
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +200,9 @@ def _worklist(connection: duckdb.DuckDBPyConnection, summary: Summary, most: int
         made.classes.update(classes)
         # A group that is not told is not named here either.
         for group, told in (("provider", summary.by_provider), ("department", summary.by_department)):
-            row[group] = (row[group] or NOT_STATED) if (row[group] or NOT_STATED) in told.names else None
-        if (row["month"] or NOT_STATED) not in summary.by_month.names:
+            named = row[group] or NOT_STATED
+            row[group] = named if named in told.names and group in summary.beside else None
+        if "month" not in summary.beside or (row["month"] or NOT_STATED) not in summary.by_month.names:
             row["date"] = None
         made.rows.append(row | {"classes": " ".join(classes)})
     return made
@@ -213,8 +215,10 @@ def _classes(row: dict[str, Any], summary: Summary) -> Iterator[str]:
         yield from _class("c", summary.by_code, row["code"])
         yield from _class("i", summary.by_item, named)
         yield from _class("p", summary.by_provider, row["provider"] or NOT_STATED)
-        yield from _class("d", summary.by_department, row["department"] or NOT_STATED)
-        yield from _class("m", summary.by_month, row["month"] or NOT_STATED)
+        if "department" in summary.beside:
+            yield from _class("d", summary.by_department, row["department"] or NOT_STATED)
+        if "month" in summary.beside:
+            yield from _class("m", summary.by_month, row["month"] or NOT_STATED)
     elif row["kind"] == "alert":
         yield from _class("a", summary.conflicts, named)
         yield from _class("r", summary.routes, named)
@@ -293,7 +297,7 @@ def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
         group="Clinic or department",
         whole="notes checked",
         means="Of its notes that were checked, those with at least one gap; in order of name.",
-        says=caution,
+        says=caution if "department" in summary.beside else f"{caution} {_APART}",
     )
     yield _with_chart(clinic, mean)
     month = _figure(
@@ -305,7 +309,7 @@ def _figures(summary: Summary, worklist: Worklist) -> Iterator[Figure]:
         group="Month",
         whole="notes checked",
         means="Of the notes of a month that were checked, those with at least one gap.",
-        says="",
+        says="" if "month" in summary.beside else _APART,
         most=120,
         open_lines=_IN_YEARS,
     )
