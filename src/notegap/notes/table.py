@@ -461,6 +461,4 @@ def _date(value: object, options: NoteOptions) -> str | None:
     try:
         return date.fromisoformat(day).isoformat()
     except ValueError:
-        raise _RowRefusedError(
-            "`date_of_service` is not a date written as 2026-04-30; --date-format says how it is written"
-        ) from None
+        raise _RowRefusedError("`date_of_service` is not a date written as 2026-04-30") from None
