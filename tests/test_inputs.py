@@ -286,6 +286,9 @@ def test_a_database_file_without_a_query_is_told_what_it_needs(tmp_path: Path) -
     duckdb.connect(str(tmp_path / "n.duckdb")).close()
     with pytest.raises(NoteError, match=r"n\.duckdb: is a DuckDB file; --query says"):
         rows(tmp_path / "n.duckdb")
+    (tmp_path / "note.txt").write_text(f"Patient DUCK, Donald. {LAXITY}", encoding="utf-8")
+    ((found,), _) = rows(tmp_path / "note.txt")
+    assert isinstance(found.note, Note)
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'n.db'}")
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("CREATE TABLE notes (text TEXT)"))

@@ -60,7 +60,9 @@ _LEFT_OUT = "left out: of no format that is read; plain text has to be named .tx
 _NO_TEXTS = "left out: a table without a column for the texts of notes"
 _NO_DOCUMENT = "left out: holds no DocumentReference"
 _NO_FILE = "left out: no regular file"
-_DUCKDB, _SQLITE = b"DUCK", b"SQLite format 3\0"
+# A checksum, the name, and a small number of eight bytes: a note may well begin with "Patient DUCK, ...".
+_DUCKDB = re.compile(rb".{8}DUCK..\0{6}", re.DOTALL)
+_SQLITE = b"SQLite format 3\0"
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _PARQUET = b"PAR1"
 _SLOW = frozenset({".pdf", ".docx", ".rtf", ".html", ".htm", ".xml"})
@@ -438,7 +440,7 @@ def _until_closed(file: IO[bytes], found: _Found, here: _Here) -> _Found:
 def _of_stream(file: BinaryIO, here: _Here) -> _Found:
     head = cast(io.BufferedReader, file).peek(_HEAD)
     asked = here.options.input_format
-    if head[8:12] == _DUCKDB:
+    if _DUCKDB.match(head):
         raise NoteError(f"{here.where}: is a DuckDB file; --query says which of its notes to read")
     if head.startswith(_SQLITE):
         raise NoteError(f"{here.where}: is an SQLite database; give its URL (sqlite:///FILE) and a --query")
